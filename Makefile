@@ -1,0 +1,55 @@
+# Two commands do everything: `make run` (the main job: paper trading) and `make test` (every check and test).
+# Both make their own virtual environment first; nothing else needs to be installed but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean systemd-lab lock
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.run ## Start paper trading; options in ARGS, such as ARGS="--for 60 --json"
+	@$(BIN)/arbitrage demo $(ARGS)
+
+test: $(VENV)/.dev lint ## Run every check and test
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/run_tests.py
+
+lint: $(VENV)/.dev ## Style, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
+
+bench: $(VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofeed; options in ARGS
+	@$(BIN)/python -m bench $(ARGS)
+
+systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
+	@bash scripts/systemd-lab/run.sh
+
+clean: ## Remove what the commands above made; keeps data (var/) and logs
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "arbitrage needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing: install the package python3-venv"; exit 2; }
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "installing what running needs into $(VENV) ..."
+	@$(PIP) -r requirements/run.txt
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "installing what the checks need into $(VENV) ..."
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@echo "installing what the benchmark needs into $(VENV) ..."
+	@$(PIP) -r requirements/bench.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""The nouns of the house. Imports msgspec and the standard library only, and holds no behaviour that needs the world."""

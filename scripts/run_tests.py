@@ -1,0 +1,111 @@
+"""Runs the whole test suite, two jobs at a time, each room measured by its own folder; prints one summary and refuses low coverage.
+
+Pure rooms must reach 100 % branch coverage from `tests/<room>` alone; the rest of the package 85 % over all its tests.
+Usage: python scripts/run_tests.py [JOB ...]    (job names are printed; no name runs all)
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "engine")
+OUTER_FOLDERS = ("house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "integration")
+OUTER_PERCENT_MIN = 85
+PURE_PERCENT_MIN = 100
+JOB_TIMEOUT_S = 780
+COUNTS = re.compile(r"(\d+) (passed|failed|skipped|errors?|deselected|xfailed)")
+
+
+def measured(folder: str, source: str, data_file: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Run one test folder under branch coverage of `source`, subprocesses included."""
+    config = data_file.with_suffix(".ini")
+    config.write_text(
+        f"[run]\nbranch = true\nparallel = true\nsource = {source}\ndata_file = {data_file}\npatch = subprocess\n"
+        "[report]\nexclude_also =\n    if TYPE_CHECKING:\n    assert_never\n    \\.\\.\\.$\n"
+    )
+    command = [sys.executable, "-m", "coverage", "run", f"--rcfile={config}", "-m", "pytest", f"tests/{folder}"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_S, check=False, env=environment
+    )
+    subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", f"--rcfile={config}"], cwd=ROOT, check=False)
+    return run
+
+
+def report(data_file: pathlib.Path, percent_min: int) -> tuple[bool, str]:
+    """Return whether the measured percentage is enough, and the lines that are missing when it is not."""
+    config = data_file.with_suffix(".ini")
+    command = [sys.executable, "-m", "coverage", "report", f"--rcfile={config}", "-m", "--skip-covered", f"--fail-under={percent_min}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def run_job(folder: str, work: pathlib.Path) -> tuple[str, bool, dict[str, int], str]:
+    """Run one folder; return its name, whether it is good, its counts, and what to print."""
+    started = time.monotonic()
+    is_pure = folder in PURE_ROOMS
+    data_file = work / f"{folder}.cov"
+    try:
+        run = measured(folder, f"arbitrage/{folder}" if is_pure else "arbitrage", data_file)
+    except subprocess.TimeoutExpired as late:
+        return folder, False, {"failed": 1}, f"{folder}: no end within {late.timeout:.0f} s"
+    lines = run.stdout.strip().splitlines()
+    counts = {word.rstrip("s") if word.startswith("error") else word: int(n) for n, word in COUNTS.findall(lines[-1] if lines else "")}
+    is_good = run.returncode == 0
+    text = f"{folder:<12} {lines[-1] if lines else 'printed nothing'}   ({time.monotonic() - started:.0f} s)"
+    if not is_good:
+        text += "\n" + run.stdout[-12_000:] + run.stderr[-4_000:]
+    if is_good and is_pure:
+        is_good, detail = report(data_file, PURE_PERCENT_MIN)
+        if not is_good:
+            text += f"\n{folder}: branch coverage by its own folder is under {PURE_PERCENT_MIN} %: test these lines\n{detail}"
+            counts["failed"] = counts.get("failed", 0) + 1
+    return folder, is_good, counts, text
+
+
+def outer_coverage(work: pathlib.Path, folders: list[str]) -> tuple[bool, str]:
+    """Combine every job's data and judge the package as a whole."""
+    whole = work / "whole.cov"
+    whole.with_suffix(".ini").write_text(
+        f"[run]\nbranch = true\ndata_file = {whole}\n[report]\nexclude_also =\n    if TYPE_CHECKING:\n    assert_never\n"
+    )
+    files = [str(work / f"{folder}.cov") for folder in folders if (work / f"{folder}.cov").exists()]
+    config = f"--rcfile={whole.with_suffix('.ini')}"
+    subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", "--keep", config, *files], cwd=ROOT, check=False)
+    return report(whole, OUTER_PERCENT_MIN)
+
+
+def main(names: list[str]) -> int:
+    """Run the named jobs (or all) and return an exit status."""
+    folders = names or [name for name in (*PURE_ROOMS, *OUTER_FOLDERS) if (ROOT / "tests" / name).is_dir()]
+    # Longest first, so that two workers end together.
+    folders = sorted(folders, key=lambda name: name not in ("integration", "strategy", "sim", "systemd"))
+    totals = {"passed": 0, "failed": 0, "skipped": 0, "error": 0}
+    all_good = True
+    with tempfile.TemporaryDirectory() as scratch, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        work = pathlib.Path(scratch)
+        for done in concurrent.futures.as_completed([pool.submit(run_job, folder, work) for folder in folders]):
+            _, is_good, counts, text = done.result()
+            all_good &= is_good
+            for word, n in counts.items():
+                totals[word] = totals.get(word, 0) + n
+            print(text, flush=True)
+        if not names:
+            is_enough, detail = outer_coverage(work, folders)
+            print(detail.strip().splitlines()[-1] if is_enough else f"coverage is under {OUTER_PERCENT_MIN} %:\n{detail}")
+            all_good &= is_enough
+    failed = totals["failed"] + totals["error"] + (0 if all_good or totals["failed"] + totals["error"] else 1)
+    print(f"{totals['passed']} passed, {failed} failed, {totals['skipped']} skipped")
+    return 0 if all_good and not failed else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
