@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from arbitrage.model.entries import Posting
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import Venue
 from arbitrage.model.opportunities import Opportunity, Verdict
@@ -16,6 +17,8 @@ class Append(msgspec.Struct, frozen=True):
     """Make this fact durable in the local journal before carrying out any later effect of the same list."""
 
     fact: Fact
+    entries: tuple[Posting, ...] = ()
+    """What the ledger made of it; filled in once the engine has applied the fact."""
 
 
 class PlaceOrder(msgspec.Struct, frozen=True):

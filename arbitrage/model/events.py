@@ -41,13 +41,15 @@ class BookDiff(msgspec.Struct, frozen=True, gc=False):
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, gc=False):
-    """The REST picture that a diff book starts from."""
+    """The REST picture that a diff book starts from. A side that is not whole goes on, unknown, beyond its last price."""
 
     at_ns: int
     market: int
     last_id: int
     bids: list[Level]
     asks: list[Level]
+    is_bid_side_whole: bool = False
+    is_ask_side_whole: bool = False
 
 
 class BookFull(msgspec.Struct, frozen=True, gc=False):
@@ -120,6 +122,7 @@ class FaultKind(enum.Enum):
     OUT_OF_RANGE = "out_of_range"
     UNKNOWN_SYMBOL = "unknown_symbol"
     UNKNOWN_EVENT = "unknown_event"
+    UNKNOWN_FIELD = "unknown_field"
     UNKNOWN_FIELD_VALUE = "unknown_field_value"
     VENUE_ERROR = "venue_error"
     SERVER_SHUTDOWN = "server_shutdown"

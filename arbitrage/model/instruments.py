@@ -7,7 +7,7 @@ from typing import NewType
 
 import msgspec
 
-from arbitrage.model.money import Asset, ceil_to, floor_to, recover_price_e8
+from arbitrage.model.money import PPM, Asset, ceil_to, floor_to, recover_price_e8
 
 Venue = NewType("Venue", str)
 """A venue's configured name, such as `binance` or `upbit`."""
@@ -65,6 +65,7 @@ class TickTable(msgspec.Struct, frozen=True):
 
     def tick_e8_at(self, price_e8: int) -> int:
         """Return the tick of the band that holds `price_e8`."""
+        assert price_e8 >= 0, "bands start at price 0"
         tick = self.bands[0].tick_e8
         for band in self.bands:
             if price_e8 < band.price_from_e8:
@@ -79,7 +80,9 @@ class TickTable(msgspec.Struct, frozen=True):
     def ceil(self, price_e8: int) -> int:
         """Round up to the grid: a sell price is never rounded down. The result sits on its own band's grid too."""
         rounded = ceil_to(price_e8, self.tick_e8_at(price_e8))
-        return ceil_to(rounded, self.tick_e8_at(rounded))
+        result = ceil_to(rounded, self.tick_e8_at(rounded))
+        assert result % self.tick_e8_at(result) == 0, "a price sits on its own band's grid"
+        return result
 
     def recover_e8(self, price: float) -> int:
         """Recover the exact price that a decoded float stands for. Raises ValueError when no grid price is near."""
@@ -107,6 +110,8 @@ class FeeSchedule(msgspec.Struct, frozen=True):
     named_asset: Asset | None = None
 
     def __post_init__(self) -> None:
+        assert abs(self.maker_ppm) <= PPM, "a fee is at most the whole amount"
+        assert abs(self.taker_ppm) <= PPM, "a fee is at most the whole amount"
         assert (self.payment is FeePayment.NAMED) == (self.named_asset is not None), "a named fee names its asset"
 
 
@@ -125,6 +130,8 @@ class Instrument(msgspec.Struct, frozen=True):
     notional_e8_min: int
     status: TradingStatus
     fees: FeeSchedule
+    tick_read_e8: int = 0
+    """The tick that the venue stated at its price of the moment; 0 where its rule states the whole table."""
 
     def __post_init__(self) -> None:
         assert self.id >= 0 and self.base != self.quote, "an instrument has an id and two assets"

@@ -52,6 +52,17 @@ class Transfer(msgspec.Struct, frozen=True):
     """In the moved asset, rounded up."""
 
 
+class FxRate(msgspec.Struct, frozen=True):
+    """The executable top of the book that priced a fiat: the rate used, with its depth and age."""
+
+    market: int
+    bid_e8: int
+    bid_quantity_e8: int
+    ask_e8: int
+    ask_quantity_e8: int
+    age_ms: int
+
+
 class EdgeBreakdown(msgspec.Struct, frozen=True):
     """Expected edge taken apart, in 1e-8 of the reporting asset; `top_of_book - depth - fees - transfers == net` exactly."""
 
@@ -85,6 +96,8 @@ class Opportunity(msgspec.Struct, frozen=True):
     edge_ppm: int
     """Net edge over notional, rounded down."""
     breakdown: EdgeBreakdown
+    fx: tuple[FxRate, ...] = ()
+    """The rate of every fiat on the way, whether or not a leg trades it."""
 
     @property
     def net_e8(self) -> int:
