@@ -1,0 +1,1 @@
+"""Books, doubt and the venue's rules per market. Calculates from events alone: no clock, no socket, no log."""

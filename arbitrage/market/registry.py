@@ -1,0 +1,164 @@
+"""The venues' rules per market as accepted, and what they say now when that differs. Never adopts a changed rule by itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from arbitrage.market.doubt import Doubt
+from arbitrage.model.effects import Effect, Report, Severity
+from arbitrage.model.events import InstrumentsRead
+from arbitrage.model.instruments import FeeSchedule, Instrument, TickTable, TradingStatus, changed_fields
+from arbitrage.model.money import format_e8
+
+TICK_PRICE_SLACK = 0.01
+"""A stated tick is compared with the bands within so much of the touch: the price moved between reading and now."""
+
+
+class Registry:
+    """Accepted instruments by market, held candidates beside them."""
+
+    def __init__(self, markets: tuple[tuple[str, str], ...]) -> None:
+        self._ids: dict[tuple[str, str], int] = {key: market for market, key in enumerate(markets)}
+        assert len(self._ids) == len(markets), "a market is configured once"
+        self.instruments: list[Instrument | None] = [None] * len(markets)
+        self.doubts: list[Doubt | None] = [Doubt.MISSING] * len(markets)
+        self.version = 0
+        self.unverified_ticks: set[int] = set()
+        self._held: dict[int, Instrument] = {}
+        self._missing: set[int] = set()
+
+    def read(self, event: InstrumentsRead, touches: list[tuple[float, float]]) -> list[Effect]:
+        """Accept what is new, hold what changed, note what is not listed. `touches`: (best bid, best ask) by market."""
+        effects: list[Effect] = []
+        unread = {market for (venue, _), market in self._ids.items() if venue == event.venue}
+        for instrument in event.instruments:
+            market = instrument.id
+            assert self._ids.get((instrument.venue, instrument.symbol)) == market, "an instrument carries its market's id"
+            unread.discard(market)
+            self._missing.discard(market)
+            effects += self._take(instrument, touches[market])
+        for market in sorted(unread - self._missing):
+            self._missing.add(market)
+            effects.append(self._report_missing(event, market))
+        self._refresh()
+        return effects
+
+    def verify_tick(self, market: int, touch: tuple[float, float]) -> list[Effect]:
+        """Compare a stated tick with the accepted table at the first price that is known; hold the market if they differ."""
+        assert market in self.unverified_ticks, "a tick is verified once"
+        accepted = self.instruments[market]
+        assert accepted is not None, "only an accepted instrument waits for its price"
+        effects = self._take(accepted, touch)
+        self._refresh()
+        return effects
+
+    def accept(self) -> list[Effect]:
+        """Adopt every held candidate: an operator's word."""
+        effects: list[Effect] = []
+        for market, candidate in sorted(self._held.items()):
+            text = f"the rules of {candidate.symbol} at {candidate.venue} as last read are accepted"
+            effects.append(Report(Severity.INFO, "instrument_accepted", text, _where(candidate)))
+            self.instruments[market] = candidate
+            self.version += 1
+        self._held.clear()
+        self._refresh()
+        return effects
+
+    def _take(self, read: Instrument, touch: tuple[float, float]) -> list[Effect]:
+        market = read.id
+        accepted = self.instruments[market]
+        printed = read.ticks
+        if read.tick_read_e8:
+            self.unverified_ticks.discard(market)
+            if not (touch[0] and touch[1]):
+                self.unverified_ticks.add(market)
+            read = msgspec.structs.replace(read, ticks=_ticks_in_force(read, accepted, touch))
+        if accepted is None:
+            self.instruments[market] = read
+            self.version += 1
+            return [] if read.ticks == printed else [_report_tick(read)]
+        names = changed_fields(accepted, read)
+        held = self._held.get(market)
+        if not names:
+            if self._held.pop(market, None) is None:
+                return []
+            text = f"the rules of {read.symbol} at {read.venue} are again as accepted"
+            return [Report(Severity.INFO, "instrument_restored", text, _where(read))]
+        self._held[market] = read
+        is_known = held is not None and not changed_fields(held, read)
+        return [] if is_known else [_report_change(accepted, read, name) for name in names]
+
+    def _report_missing(self, event: InstrumentsRead, market: int) -> Report:
+        symbol = next(symbol for (_, symbol), its_market in self._ids.items() if its_market == market)
+        is_said = "named as not listed" if symbol in event.missing else "absent from the answer"
+        text = f"{symbol} at {event.venue} is configured but {is_said}; it is not traded"
+        return Report(Severity.WARNING, "instrument_missing", text, {"venue": event.venue, "symbol": symbol})
+
+    def _refresh(self) -> None:
+        for market, instrument in enumerate(self.instruments):
+            doubt = self._doubt_of(market, instrument)
+            if doubt is not self.doubts[market]:
+                self.doubts[market] = doubt
+                self.version += 1
+
+    def _doubt_of(self, market: int, instrument: Instrument | None) -> Doubt | None:
+        if instrument is None or market in self._missing:
+            return Doubt.MISSING
+        newest = self._held.get(market, instrument)
+        assert newest.id == market, "a candidate stands at its own market"
+        if newest.status is not TradingStatus.TRADING:
+            return Doubt.HALTED
+        return Doubt.HELD if market in self._held else None
+
+
+def _ticks_in_force(read: Instrument, accepted: Instrument | None, touch: tuple[float, float]) -> TickTable:
+    """Find the table that agrees with the tick which the venue stated at its price; one band of that tick when none does.
+
+    Upbit states one tick, the one at the current price, so a price that moved to another band of a known table is no change.
+    """
+    assert read.tick_read_e8 > 0, "a stated tick is positive"
+    known = [read.ticks] if accepted is None else [accepted.ticks, read.ticks]
+    bid, ask = touch
+    for table in known:
+        if bid and ask:
+            prices = (bid * (1.0 - TICK_PRICE_SLACK), bid, ask, ask * (1.0 + TICK_PRICE_SLACK))
+            ticks = {table.tick_e8_at(round(price * 1e8)) for price in prices}
+        else:
+            ticks = {band.tick_e8 for band in table.bands}
+        if read.tick_read_e8 in ticks:
+            return table
+    return TickTable.single(read.tick_read_e8)
+
+
+def _where(instrument: Instrument) -> dict[str, str | int | float | bool | None]:
+    return {"venue": instrument.venue, "symbol": instrument.symbol, "market": instrument.id}
+
+
+def _report_change(before: Instrument, after: Instrument, name: str) -> Report:
+    words = _words(getattr(before, name)), _words(getattr(after, name))
+    assert words[0] != words[1], "a change can be seen in words"
+    text = f"{name} of {after.symbol} at {after.venue} changed from {words[0]} to {words[1]}; held until accepted"
+    fields = {**_where(after), "field": name, "before": words[0], "after": words[1]}
+    return Report(Severity.WARNING, "instrument_changed", text, fields)
+
+
+def _report_tick(read: Instrument) -> Report:
+    text = (
+        f"{read.symbol} at {read.venue} states a tick of {format_e8(read.tick_read_e8)} where the printed table has another; "
+        "the stated one is used"
+    )
+    return Report(Severity.WARNING, "tick_differs", text, _where(read))
+
+
+def _words(value: object) -> str:
+    match value:
+        case TickTable(bands=bands):
+            return ", ".join(f"{format_e8(band.tick_e8)} from {format_e8(band.price_from_e8)}" for band in bands)
+        case FeeSchedule():
+            return f"{value.maker_ppm}/{value.taker_ppm} ppm {value.payment.value} {value.named_asset or ''}".rstrip()
+        case TradingStatus():
+            return value.value
+        case int():
+            return format_e8(value)
+        case _:
+            return str(value)
