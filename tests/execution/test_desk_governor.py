@@ -1,0 +1,431 @@
+"""A naked leg is completed, reversed or held: each priced on live books, the cheapest allowed taken, all three written down."""
+
+from __future__ import annotations
+
+import pytest
+from desk_world import (
+    BINANCE,
+    BTC,
+    BTC_KRW,
+    BTC_USDT,
+    ETH,
+    ETH_USDT,
+    KRW,
+    SECOND,
+    UPBIT,
+    USDT,
+    USDT_KRW,
+    House,
+    end,
+    filled,
+    kimchi,
+    make_leg,
+    make_opportunity,
+    triangle,
+)
+
+from arbitrage.execution.balance import beyond
+from arbitrage.model.effects import Append
+from arbitrage.model.events import Funded
+from arbitrage.model.facts import KillSwitched, OrderIntended
+from arbitrage.model.instruments import Node, Side
+from arbitrage.model.money import E8
+from arbitrage.model.opportunities import LegChoice, PlanState
+from arbitrage.model.orders import Order, OrderState
+from arbitrage.model.settings import ExecutionSettings
+
+
+def naked(settings: ExecutionSettings | None = None, *, doubted: tuple[int, ...] = ()) -> House:
+    """Bought at Binance, refused at Upbit: long BTC, nothing else (the KRW leg found no counterparty either)."""
+    house = House(settings)
+    house.books.doubted = set(doubted)
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0, OrderState.REJECTED))
+    return house
+
+
+def reasons(house: House) -> dict[LegChoice, str]:
+    return {priced.choice: priced.reason for priced in house.decisions()[-1].alternatives}
+
+
+def costs(house: House) -> dict[LegChoice, int | None]:
+    return {priced.choice: priced.cost_e8 for priced in house.decisions()[-1].alternatives}
+
+
+def governed(house: House) -> Order:
+    assert isinstance(house.facts[-1], OrderIntended)
+    return house.sent[-1]
+
+
+def test_a_leg_that_is_refused_after_the_other_filled_is_decided_about_once_with_three_prices() -> None:
+    """Pains row 1: in the same step as the refusal."""
+    house = naked()
+    assert len(house.decisions()) == 1
+    decision = house.decisions()[0]
+    assert [priced.choice for priced in decision.alternatives] == list(LegChoice)
+    assert decision.choice is LegChoice.COMPLETE
+    found = costs(house)
+    complete, reverse, hold = found[LegChoice.COMPLETE], found[LegChoice.REVERSE], found[LegChoice.HOLD]
+    assert complete is not None and reverse is not None and hold is not None
+    assert complete < 0 < reverse < hold, "the premium pays for completing; undoing costs fees"
+    assert hold == 50_000 * 9_990_000 * 3_000 // 1_000_000
+
+
+def test_completing_sells_what_is_too_much_on_the_leg_that_fell_short() -> None:
+    house = naked()
+    order = governed(house)
+    assert (order.venue, order.market, order.side) == (UPBIT, BTC_KRW, Side.SELL)
+    assert order.quantity_e8 == E8 // 10 - E8 // 10_000
+    assert order.price_e8 == 72_000_000 * E8 * 98 // 100, "the worst price allowed: two per cent under the plan's own limit"
+    assert order.client_order_id == "t1-1-g1"
+
+
+def test_a_plan_that_the_governor_made_even_is_recovered_with_the_profit_of_its_fills() -> None:
+    house = naked()
+    house.fill_at_touch(governed(house))
+    assert house.sent[-1].market == USDT_KRW, "the won that the completed leg brought go on to the last leg"
+    house.fill_at_touch(governed(house))
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.RECOVERED
+    assert 100 * E8 < outcome.realised_e8 < 150 * E8
+    deltas = house.ledger.plan_deltas(outcome.plan_id)
+    assert outcome.realised_e8 == deltas[USDT] + sum(residual.value_e8 for residual in outcome.residuals)
+
+
+def test_a_doubtful_market_is_not_completed_on_but_the_other_leg_is_undone() -> None:
+    house = naked(doubted=(BTC_KRW,))
+    assert house.decisions()[-1].choice is LegChoice.REVERSE
+    assert reasons(house)[LegChoice.COMPLETE] == "doubtful market: gap"
+    order = governed(house)
+    assert (order.market, order.side) == (BTC_USDT, Side.SELL)
+    assert order.price_e8 < 50_000 * E8, "worse than shown, so that a few ticks do not leave it naked"
+    house.fill_at_touch(order)
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.RECOVERED
+    assert -15 * E8 < outcome.realised_e8 < 0
+    assert outcome.residuals == ()
+    assert house.ledger.plan_deltas(outcome.plan_id) == {BTC: 0, USDT: outcome.realised_e8}
+
+
+def test_a_missing_purchase_is_bought_and_its_fee_with_it() -> None:
+    house = House()
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(sell)
+    house.fill_all(back)
+    house.hear(end(buy, 0))
+    order = governed(house)
+    assert (order.market, order.side) == (BTC_USDT, Side.BUY)
+    assert order.quantity_e8 == buy.quantity_e8
+    house.fill_all(order)
+    assert house.outcomes()[0].state is PlanState.RECOVERED
+
+
+def test_a_sale_without_its_purchase_can_be_bought_back_where_it_was_sold() -> None:
+    house = House()
+    house.books.doubted = {BTC_USDT}
+    house.start(kimchi(is_carried=True))
+    buy, sell = house.sent
+    house.fill_all(sell)
+    house.hear(end(buy, 0))
+    assert house.decisions()[-1].choice is LegChoice.HOLD, "no book values BTC"
+    house.books.doubted = set()
+    house.books.asks[BTC_USDT] = []
+    house.books.value_in_reporting = lambda asset, amount_e8: amount_e8 * 52_000 if asset == BTC else amount_e8 // 1_400  # type: ignore[method-assign]  # books of another venue
+    house.advance(SECOND)
+    order = governed(house)
+    assert (order.market, order.side) == (BTC_KRW, Side.BUY)
+    assert order.quantity_e8 == sell.quantity_e8
+
+
+def test_holding_when_it_is_cheapest_is_priced_again_until_the_deadline_and_then_closed() -> None:
+    house = naked(ExecutionSettings(hold_cost_ppm=0), doubted=(BTC_KRW,))
+    assert costs(house)[LegChoice.HOLD] == 0
+    plan = house.desk.open_plans()[0]
+    for tenth in range(1, 100):
+        house.advance(tenth * SECOND // 10)
+    assert [fact.choice for fact in house.decisions()] == [LegChoice.HOLD] * 10
+    assert plan.state is PlanState.GOVERNED
+    house.advance(10 * SECOND)
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.CLOSED_WITH_RESIDUAL
+    assert set(reasons(house).values()) == {"the plan's deadline has passed", ""}
+    assert outcome.residuals[0].amount_e8 == house.ledger.exposure_e8()[BTC]
+    assert house.report_codes() == ["plan_residual"]
+    assert len(house.sent) == 3
+
+
+def test_a_book_that_comes_back_ends_the_holding() -> None:
+    house = naked(doubted=(BTC_KRW, BTC_USDT))
+    assert house.decisions()[-1].choice is LegChoice.HOLD
+    assert costs(house) == dict.fromkeys(LegChoice)
+    assert reasons(house)[LegChoice.HOLD] == "no usable book values BTC"
+    house.books.doubted = set()
+    house.advance(SECOND - 1)
+    assert len(house.decisions()) == 1
+    house.advance(SECOND)
+    assert house.decisions()[-1].choice is LegChoice.COMPLETE
+
+
+def test_the_kill_switch_leaves_only_holding_and_its_release_ends_that() -> None:
+    house = House()
+    plan = house.start(kimchi())
+    house.commit([Append(KillSwitched(0, is_on=True, actor="operator", reason="test"))])
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    assert house.decisions()[-1].choice is LegChoice.HOLD
+    assert reasons(house)[LegChoice.COMPLETE] == "the kill switch is on"
+    house.advance(2 * SECOND)
+    assert len(house.sent) == 3
+    house.commit([Append(KillSwitched(2, is_on=False, actor="operator", reason="test"))])
+    house.advance(3 * SECOND)
+    assert len(house.sent) == 4 and plan.attempts == 1
+
+
+def test_no_price_worse_than_the_slippage_limit_is_paid() -> None:
+    house = House(ExecutionSettings(governor_slippage_ppm_max=10_000))
+    house.books.bids[BTC_KRW] = [(71_279_000.0, 5.0)]
+    house.books.bids[BTC_USDT] = [(49_509.89, 5.0)]
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    assert house.decisions()[-1].choice is LegChoice.HOLD
+    text = "less than the venue's minimum quantity within the price limit"
+    assert reasons(house) == {LegChoice.COMPLETE: text, LegChoice.REVERSE: text, LegChoice.HOLD: ""}
+    house.books.bids[BTC_KRW] = [(71_280_000.0, 5.0)]
+    house.advance(SECOND)
+    assert governed(house).price_e8 == 71_280_000 * E8, "one per cent below the plan's limit, to the tick"
+
+
+def test_a_purchase_is_bounded_from_above() -> None:
+    house = House(ExecutionSettings(governor_slippage_ppm_max=10_000))
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.books.asks[BTC_USDT] = [(50_510.10, 0.02), (50_510.11, 5.0)]
+    house.fill_all(sell)
+    house.fill_all(back)
+    house.hear(end(buy, 0))
+    complete = house.decisions()[-1].alternatives[0]
+    assert complete.order is not None
+    assert (complete.order.quantity_e8, complete.order.price_e8) == (E8 // 50, 50_510 * E8 + E8 // 10)
+
+
+def test_a_price_limit_of_nothing_is_still_a_price() -> None:
+    house = naked(ExecutionSettings(governor_slippage_ppm_max=1_000_000))
+    assert governed(house).price_e8 == 1
+
+
+def test_an_order_that_inventory_does_not_cover_is_not_allowed() -> None:
+    house = House()
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0))
+    house.commit([Append(Funded(0, UPBIT, BTC, -house.ledger.free_e8(Node(UPBIT, BTC)) - 1, "withdrawn"))])
+    house.hear(end(sell, 0))
+    assert reasons(house)[LegChoice.COMPLETE] == "not enough free BTC@upbit"
+    assert house.decisions()[-1].choice is LegChoice.REVERSE
+
+
+def test_an_order_whose_proceeds_no_book_values_is_not_allowed() -> None:
+    house = naked(doubted=(USDT_KRW,))
+    assert reasons(house)[LegChoice.COMPLETE] == "no usable book values what it would leave"
+    assert house.decisions()[-1].choice is LegChoice.REVERSE
+
+
+def test_an_order_whose_rest_no_book_values_is_not_allowed() -> None:
+    house = naked(doubted=(BTC_KRW, BTC_USDT))
+    house.books.doubted = set()
+    whole_e8 = house.ledger.exposure_e8()[BTC]
+
+    def only_the_whole(asset: object, amount_e8: int) -> int | None:
+        return amount_e8 * 50_000 if amount_e8 == whole_e8 else None
+
+    house.books.value_in_reporting = only_the_whole  # type: ignore[method-assign]  # a thin book
+    house.books.bids[BTC_USDT] = [(50_000.0, 0.05)]
+    house.advance(SECOND)
+    assert reasons(house)[LegChoice.REVERSE] == "no usable book values what it would leave"
+
+
+def test_thin_depth_is_taken_in_steps_and_the_rest_costs_waiting() -> None:
+    house = House()
+    house.books.bids[BTC_KRW] = [(72_000_000.0, 0.06)]
+    house.start(kimchi(is_carried=True))
+    buy, sell = house.sent
+    house.fill_all(buy)
+    house.hear(end(sell, 0))
+    first = governed(house)
+    assert first.quantity_e8 == 6 * E8 // 100
+    house.fill_all(first)
+    second = governed(house)
+    assert second.quantity_e8 == E8 // 10 - E8 // 10_000 - 6 * E8 // 100
+    assert second.client_order_id != first.client_order_id
+    house.fill_all(second)
+    assert house.outcomes()[0].state is PlanState.RECOVERED
+
+
+def test_the_governor_gives_up_after_its_attempts_and_says_so() -> None:
+    house = naked()
+    for attempt in range(1, 4):
+        assert house.desk.open_plans()[0].attempts == attempt
+        house.hear(end(house.sent[-1], 0))
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.CLOSED_WITH_RESIDUAL
+    assert len(house.sent) == 3 + 3
+    assert [fact.choice for fact in house.decisions()] == [LegChoice.COMPLETE] * 3 + [LegChoice.HOLD]
+    assert reasons(house)[LegChoice.COMPLETE] == "the governor's attempts are used up"
+
+
+def test_past_the_deadline_nothing_is_sent() -> None:
+    house = House()
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0))
+    house.advance(10 * SECOND)
+    house.hear(end(sell, 0))
+    assert house.outcomes()[0].state is PlanState.CLOSED_WITH_RESIDUAL
+    assert len(house.sent) == 3
+
+
+def test_an_answer_past_the_deadline_still_completes_an_even_plan() -> None:
+    house = House()
+    house.start(kimchi())
+    house.advance(30 * SECOND)
+    for order in list(house.sent):
+        house.fill_all(order)
+    assert house.outcomes()[0].state is PlanState.COMPLETED
+
+
+def test_a_residual_worth_less_than_the_dust_limit_needs_no_governor() -> None:
+    house = House()
+    house.start(kimchi(is_carried=True))
+    buy, sell = house.sent
+    house.fill_all(buy)
+    short_e8 = 1_900
+    house.hear(filled(sell, "1", sell.quantity_e8 - short_e8), end(sell, sell.quantity_e8 - short_e8))
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.COMPLETED and house.decisions() == []
+    assert outcome.residuals[0].amount_e8 == short_e8
+    assert outcome.residuals[0].value_e8 == short_e8 * 50_000 < E8
+
+
+def test_fills_below_the_venues_minimum_add_up_until_they_can_be_hedged() -> None:
+    """Pains row 4: 0.3, 0.3 and 0.4 of what 5,000 won buy, the fee included."""
+    minimum_e8 = 7_000
+    for parts, state in (((3,), None), ((3, 3), None), ((3, 3, 4), LegChoice.COMPLETE)):
+        house = House(ExecutionSettings(dust_value_max="0"))
+        house.start(kimchi(is_carried=True))
+        buy, sell = house.sent
+        total_e8 = 0
+        for number, tenths in enumerate(parts):
+            house.hear(filled(buy, str(number), minimum_e8 * tenths // 10))
+            total_e8 += minimum_e8 * tenths // 10
+        house.hear(end(buy, total_e8), end(sell, 0))
+        assert [fact.choice for fact in house.decisions()] == ([state] if state else [])
+
+
+def test_dust_of_closed_plans_adds_up_in_the_ledger_with_its_age() -> None:
+    house = House()
+    for at_ns in (7, 8):
+        house.now_ns = at_ns
+        house.start(kimchi(is_carried=True))
+        buy, sell = house.sent[-2:]
+        house.hear(filled(buy, "1", 3_000, at_ns=at_ns), end(buy, 3_000), end(sell, 0))
+    left = house.ledger.leftovers()
+    assert [(item.asset, item.amount_e8, item.since_ns) for item in left] == [(BTC, 2 * 2_997, 7)]
+
+
+def test_a_shortfall_in_the_middle_of_a_triangle_is_mended_on_either_side() -> None:
+    house = House()
+    house.start(triangle())
+    first, second, third = house.sent
+    house.fill_all(first)
+    house.fill_all(third)
+    house.hear(end(second, 0))
+    order = governed(house)
+    assert order.market == 3 and order.side is Side.BUY, "one order mends the long BTC and the short ETH"
+    house.fill_at_touch(order)
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.RECOVERED
+
+
+def test_when_the_larger_imbalance_cannot_be_mended_the_smaller_is() -> None:
+    house = House()
+    house.start(triangle())
+    first, second, third = house.sent
+    house.fill_all(first)
+    house.hear(filled(third, "1", third.quantity_e8 // 2), end(third, third.quantity_e8 // 2))
+    house.books.doubted = {3}
+    house.books.bids[BTC_USDT] = []
+    house.hear(end(second, 0))
+    order = governed(house)
+    assert (order.market, order.side) == (ETH_USDT, Side.BUY)
+    assert house.ledger.exposure_e8()[ETH] < 0
+
+
+def test_a_late_fill_after_the_governor_acted_is_undone_again() -> None:
+    house = House()
+    house.start(kimchi(is_carried=True))
+    buy, sell = house.sent
+    house.fill_all(buy)
+    house.hear(end(sell, 0))
+    hedge = governed(house)
+    house.hear(filled(sell, "late", sell.quantity_e8))
+    house.fill_all(hedge)
+    again = governed(house)
+    assert (again.side, again.market) == (Side.BUY, BTC_USDT)
+    assert house.desk.open_plans()[0].deltas[BTC] == -sell.quantity_e8
+
+
+def test_depth_below_a_venues_minimum_notional_is_no_way_out() -> None:
+    house = House()
+    house.books.bids[BTC_USDT] = [(50_000.0, 0.00009)]
+    house.books.bids[BTC_KRW] = [(72_000_000.0, 0.00006)]
+    house.start(kimchi(is_carried=True))
+    buy, sell = house.sent
+    house.fill_all(buy)
+    house.hear(end(sell, 0))
+    text = "less than the venue's minimum notional"
+    assert reasons(house) == {LegChoice.COMPLETE: text, LegChoice.REVERSE: text, LegChoice.HOLD: ""}
+
+
+def test_a_plan_that_cannot_do_one_of_the_three_says_so() -> None:
+    """One market bought and never to be sold again: nothing can be completed."""
+    house = House()
+    buy = make_leg(BTC_USDT, Side.BUY, 50_010 * E8, E8 // 10)
+    sell = make_leg(BTC_KRW, Side.SELL, 72_000_000 * E8, buy.received_e8, is_carried=True)
+    house.start(make_opportunity(buy, sell))
+    house.fill_all(house.sent[0])
+    assert house.outcomes()[0].state is PlanState.COMPLETED, "carried on purpose"
+    third = make_leg(ETH_USDT, Side.BUY, 3_001 * E8, E8)
+    house.start(make_opportunity(third))
+    half_e8 = E8 // 2
+    order = house.sent[-1]
+    house.hear(filled(order, "1", half_e8), end(order, half_e8))
+    assert len(house.outcomes()) == 2, "within what was planned to be left"
+
+
+@pytest.mark.parametrize(
+    ("actual", "planned", "expected"),
+    [(5, 0, 5), (-5, 0, -5), (5, 7, 0), (9, 7, 2), (-3, 7, -3), (-3, -7, 0), (-9, -7, -2), (4, -7, 4), (0, 0, 0)],
+)
+def test_what_was_planned_to_be_left_over_is_no_imbalance(actual: int, planned: int, expected: int) -> None:
+    assert beyond(actual, planned) == expected
+
+
+def test_won_left_by_a_better_price_is_even_when_it_is_dust() -> None:
+    house = House()
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.fill_all(sell, price_e8=72_005_000 * E8)
+    house.fill_all(back)
+    outcome = house.outcomes()[0]
+    assert outcome.state is PlanState.COMPLETED
+    assert {residual.asset for residual in outcome.residuals} == {KRW}
+    assert house.ledger.free_e8(Node(BINANCE, USDT)) < 1_000_000 * E8
