@@ -1,0 +1,1 @@
+"""Binance spot: its wire format and its connections. Knows no other venue."""

@@ -1,0 +1,1 @@
+"""Upbit: its wire format and its connections. Knows no other venue."""
