@@ -1,0 +1,54 @@
+"""Upbit's four message formats: long or short keys, alone or in a list (reference sheet, section 10). Knows no market."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, cast
+
+Format = Literal["DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST"]
+FORMATS: tuple[Format, ...] = ("DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST")
+
+_COMMON = {"type": "ty", "code": "cd", "timestamp": "tms", "stream_type": "st"}
+_CHANGE = {"prev_closing_price": "pcp", "change": "c", "change_price": "cp", "trade_price": "tp", "trade_volume": "tv"}
+_UNIT = {"ask_price": "ap", "bid_price": "bp", "ask_size": "as", "bid_size": "bs"}
+SHORT_KEYS: dict[str, dict[str, str]] = {
+    "orderbook": {
+        **_COMMON, **_UNIT, "total_ask_size": "tas", "total_bid_size": "tbs", "orderbook_units": "obu", "level": "lv",
+    },
+    "trade": {
+        **_COMMON, **_CHANGE, "ask_bid": "ab", "trade_date": "td", "trade_time": "ttm", "trade_timestamp": "ttms",
+        "sequential_id": "sid", "best_ask_price": "bap", "best_ask_size": "bas", "best_bid_price": "bbp",
+        "best_bid_size": "bbs",
+    },
+    "ticker": {
+        **_COMMON, **_CHANGE, "opening_price": "op", "high_price": "hp", "low_price": "lp", "signed_change_price": "scp",
+        "change_rate": "cr", "signed_change_rate": "scr", "acc_trade_volume": "atv", "acc_trade_volume_24h": "atv24h",
+        "acc_trade_price": "atp", "acc_trade_price_24h": "atp24h", "trade_date": "tdt", "trade_time": "ttm",
+        "trade_timestamp": "ttms", "ask_bid": "ab", "acc_ask_volume": "aav", "acc_bid_volume": "abv",
+        "highest_52_week_price": "h52wp", "highest_52_week_date": "h52wdt", "lowest_52_week_price": "l52wp",
+        "lowest_52_week_date": "l52wdt", "market_state": "ms", "delisting_date": "dd", "is_trading_suspended": "its",
+        "market_warning": "mw",
+    },
+    "LIST_SUBSCRIPTIONS": {
+        "method": "mthd", "result": "rslt", "type": "ty", "codes": "cds", "level": "lv", "ticket": "tckt",
+    },
+}  # fmt: skip
+
+
+def encode(kind: str, message: dict[str, object], form: Format) -> bytes:
+    """Write one message in a connection's format."""
+    content: object = message
+    if form.startswith("SIMPLE"):
+        content = shorten(message, SHORT_KEYS[kind])
+    if form.endswith("LIST"):
+        content = [content]
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def shorten(value: object, keys: dict[str, str]) -> object:
+    """Rename every key that has a short form, at any depth."""
+    if isinstance(value, dict):
+        return {keys.get(name, name): shorten(inner, keys) for name, inner in cast(dict[str, object], value).items()}
+    if isinstance(value, list):
+        return [shorten(inner, keys) for inner in cast(list[object], value)]
+    return value
