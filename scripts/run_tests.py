@@ -1,4 +1,4 @@
-"""Runs the whole test suite, two jobs at a time, each room measured by its own folder; prints one summary and refuses low coverage.
+"""Runs the whole test suite, two jobs at a time, each room measured by its own folder; refuses low coverage.
 
 Pure rooms must reach 100 % branch coverage from `tests/<room>` alone; the rest of the package 85 % over all its tests.
 Usage: python scripts/run_tests.py [JOB ...]    (job names are printed; no name runs all)
@@ -33,9 +33,7 @@ def measured(folder: str, source: str, data_file: pathlib.Path) -> subprocess.Co
     )
     command = [sys.executable, "-m", "coverage", "run", f"--rcfile={config}", "-m", "pytest", f"tests/{folder}"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_S, check=False, env=environment
-    )
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_S, check=False, env=environment)
     subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", f"--rcfile={config}"], cwd=ROOT, check=False)
     return run
 
@@ -43,7 +41,16 @@ def measured(folder: str, source: str, data_file: pathlib.Path) -> subprocess.Co
 def report(data_file: pathlib.Path, percent_min: int) -> tuple[bool, str]:
     """Return whether the measured percentage is enough, and the lines that are missing when it is not."""
     config = data_file.with_suffix(".ini")
-    command = [sys.executable, "-m", "coverage", "report", f"--rcfile={config}", "-m", "--skip-covered", f"--fail-under={percent_min}"]
+    command = [
+        sys.executable,
+        "-m",
+        "coverage",
+        "report",
+        f"--rcfile={config}",
+        "-m",
+        "--skip-covered",
+        f"--fail-under={percent_min}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode == 0, done.stdout + done.stderr
 
@@ -58,7 +65,9 @@ def run_job(folder: str, work: pathlib.Path) -> tuple[str, bool, dict[str, int],
     except subprocess.TimeoutExpired as late:
         return folder, False, {"failed": 1}, f"{folder}: no end within {late.timeout:.0f} s"
     lines = run.stdout.strip().splitlines()
-    counts = {word.rstrip("s") if word.startswith("error") else word: int(n) for n, word in COUNTS.findall(lines[-1] if lines else "")}
+    counts = {
+        word.rstrip("s") if word.startswith("error") else word: int(n) for n, word in COUNTS.findall(lines[-1] if lines else "")
+    }
     is_good = run.returncode == 0
     text = f"{folder:<12} {lines[-1] if lines else 'printed nothing'}   ({time.monotonic() - started:.0f} s)"
     if not is_good:

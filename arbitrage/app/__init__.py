@@ -1,0 +1,1 @@
+"""The composition root: command line, modes, tasks and signals. Calculates nothing about money."""

@@ -1,0 +1,92 @@
+"""The command line: one subcommand a job, each with an example. Parses and hands over; contains no behaviour."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from arbitrage import __version__
+from arbitrage.app import cycles_command, demo, migrate_command, replay_command, run_command
+from arbitrage.app.clock import engine_clock
+from arbitrage.app.exits import Exit
+from arbitrage.ops import config_command
+from arbitrage.sim.main import main as sim_main
+
+EXITS = "exit status: 0 done, 1 failed check, 2 bad usage or configuration, 3 refused to trade, 70 broken invariant"
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n  {example}\n\n{EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the whole command line."""
+
+    parser = argparse.ArgumentParser(
+        prog="arbitrage",
+        description="Cross-venue arbitrage daemon: Binance and Upbit, KRW against USDT, on paper unless told otherwise.",
+        epilog=f"example:\n  arbitrage demo --for 60\n\n{EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"arbitrage {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    rows = (
+        ("run", "run the daemon against the configured exchanges (paper)", "arbitrage run --config config", run_command),
+        (
+            "demo",
+            "paper-trade against local venue servers: no keys, no network",
+            "arbitrage demo --scenario synthetic --for 60",
+            demo,
+        ),
+        (
+            "replay",
+            "drive the engine with recorded frames, as fast as it can",
+            "arbitrage replay FILE.capture.jsonl.zst --json",
+            replay_command,
+        ),
+        (
+            "cycles",
+            "find arbitrage cycles in a table of best prices",
+            "arbitrage cycles --books book.csv.zst --max-legs 4",
+            cycles_command,
+        ),
+        ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
+        ("config", "show, validate or compare the configuration", "arbitrage config show --origin", config_command),
+    )
+    _command(commands, "sim", "serve simulated exchanges on loopback", "arbitrage sim --scenario synthetic --seed 7 --json")
+    for name, summary, example, module in rows:
+        command = _command(commands, name, summary, example)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return its exit status."""
+    if not __debug__:
+        print(
+            "arbitrage refuses to run without its assertions: start Python without -O and unset PYTHONOPTIMIZE", file=sys.stderr
+        )
+        return Exit.USAGE
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["sim"]:
+            # The simulated exchanges read their own words, so that a room below needs no knowledge of this command line.
+            return sim_main(words[1:], clock=engine_clock())
+        arguments = build_parser().parse_args(words)
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return Exit.DONE
+    except BrokenPipeError:
+        # The reader of our output left (such as `head`); that is not an error of ours.
+        sys.stderr.close()
+        return Exit.DONE

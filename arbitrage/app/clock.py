@@ -1,0 +1,35 @@
+"""The one place where the package reads a clock. Engine time never jumps: wall time at start plus monotonic progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], int]
+"""Returns engine time in nanoseconds since 1970."""
+
+
+def engine_clock() -> Clock:
+    """Make a clock anchored to the wall once and monotonic from then on, so that a changed wall clock decides nothing."""
+    offset_ns = time.time_ns() - time.monotonic_ns()
+    monotonic_ns = time.monotonic_ns
+
+    def now_ns() -> int:
+        return monotonic_ns() + offset_ns
+
+    return now_ns
+
+
+def wall_ms() -> int:
+    """Return the wall clock in milliseconds: for what is shown to people and written on simulated wires, never to decide."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_us() -> int:
+    """Return microseconds for systemd's RELOADING message and for measuring our own work."""
+    return time.monotonic_ns() // 1_000
+
+
+def perf_ns() -> int:
+    """Return nanoseconds for measuring our own work in benchmarks and replays."""
+    return time.perf_counter_ns()

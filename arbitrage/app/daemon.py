@@ -1,0 +1,186 @@
+"""The daemon's life: open the stores, restore, connect, trade, and leave everything as a crash would find it, only tidier.
+
+Owns the tasks and the order of start and stop. Knows no venue by name, no strategy, and no money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Callable, Sequence
+
+from arbitrage.app.bans import BanFile
+from arbitrage.app.clock import Clock
+from arbitrage.app.door import Door
+from arbitrage.app.exits import Exit
+from arbitrage.app.housekeeping import Housekeeping
+from arbitrage.app.keeping import StoreJournal, StoreRecorder
+from arbitrage.app.modes import RealTiming, paper_transport
+from arbitrage.app.notify import Notifier
+from arbitrage.app.restoring import restore
+from arbitrage.app.running import Running
+from arbitrage.app.supervisor import Supervisor
+from arbitrage.engine.engine import Engine
+from arbitrage.model.events import Event, Funded, Reloaded, Wake
+from arbitrage.model.instruments import Venue
+from arbitrage.model.money import Asset, parse_e8
+from arbitrage.model.settings import Settings
+from arbitrage.ops.config import Loaded, compare
+from arbitrage.ops.logs import Logs
+from arbitrage.ops.loop_lag import sample_loop_lag
+from arbitrage.ops.metrics import Metrics
+from arbitrage.ops.problems import ConfigError
+from arbitrage.store.stores import Extras, Stores
+from arbitrage.venues.factory import make_session, transport_named
+from arbitrage.venues.session import Session
+from arbitrage.venues.wiring import Wiring
+
+logger = logging.getLogger("arbitrage.daemon")
+WAKE_S = 0.1
+SETTLE_LOOKS, SETTLE_LOOK_S = 30, 0.01
+"""On a stop, orders that are already on their way get 0.3 s to be answered before the snapshot."""
+
+
+class Daemon:
+    """One session of the real process, paper for now. Made by `open_daemon`, ended by `run`."""
+
+    def __init__(self, running: Running, reload: Callable[[], Loaded], notifier: Notifier) -> None:
+        self.running = running
+        self.supervisor = Supervisor()
+        self._reload = reload
+        self._notifier = notifier
+        self._housekeeping = Housekeeping(running, notifier)
+        self._bans = BanFile(running.stores.data_dir)
+        self._sessions = self._make_sessions()
+        running.door.on_broken(lambda broken: self.supervisor.fail("decide", broken))
+        transport = paper_transport(running.settings, running.door, RealTiming(running.clock))
+        running.door.connect(transport, self._resync)
+
+    async def run(self) -> int:
+        """Connect and trade until stopped; return the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.supervisor.stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.supervisor.spawn("reload", self._reload_whole()))
+        running = self.running
+        self.supervisor.spawn("stores", running.stores.run())
+        for name, session in self._sessions.items():
+            session.hold_requests(self._bans.until_ns(name))
+            self.supervisor.spawn(f"session {name}", session.run())
+        self.supervisor.spawn("wake", self._wake())
+        self.supervisor.spawn("housekeeping", self._housekeeping.run())
+        self.supervisor.spawn("loop lag", sample_loop_lag(running.clock, running.metrics.loop_latency))
+        if running.settings.hot_path.busy_poll:
+            self._poll()
+        await self.supervisor.wait()
+        return await self._close()
+
+    async def _reload_whole(self) -> None:
+        """Read the configuration again (SIGHUP): taken over whole, or the old one stays whole."""
+        running = self.running
+        self._notifier.reloading()
+        try:
+            fresh = await asyncio.to_thread(self._reload)
+            change = compare(running.loaded, fresh)
+            if change.is_accepted:
+                running.door.feed([Reloaded(running.clock(), fresh.settings.trading, fresh.version)])
+                running.loaded = fresh
+                running.logs.set_level(fresh.settings.log.level)
+                self._housekeeping.note_configuration("reload")
+                self._housekeeping.save_snapshot_now("reload")
+            logger.log(logging.INFO if change.is_accepted else logging.ERROR, "%s", change)
+        except (ConfigError, ValueError) as refusal:
+            logger.error("configuration refused: %s; the running one stays whole", refusal)
+        self._notifier.ready(self._housekeeping.status_text())
+
+    def sink(self, events: Sequence[Event]) -> None:
+        """Take in what one frame said; called synchronously from the socket."""
+        self.running.frames += 1
+        self.running.door.feed(events)
+
+    def _make_sessions(self) -> dict[str, Session]:
+        settings = self.running.settings
+        wiring = Wiring(
+            sink=self.sink,
+            clock=self.running.clock,
+            rng=random.Random(),
+            transport=transport_named(settings.hot_path.transport),
+            frames_per_yield=settings.hot_path.frames_per_decision_max,
+        )
+        ids = {key: market for market, key in enumerate(settings.market_symbols)}
+        return {
+            name: make_session(Venue(name), section, {symbol: ids[(name, symbol)] for symbol in section.symbols}, wiring)
+            for name, section in settings.venues.items()
+        }
+
+    def _resync(self, market: int) -> None:
+        venue, _ = self.running.settings.market_symbols[market]
+        self._sessions[venue].resync(market)
+
+    async def _wake(self) -> None:
+        while True:
+            await asyncio.sleep(WAKE_S)
+            now_ns = self.running.clock()
+            self.running.door.feed([Wake(now_ns)])
+            self._bans.note({name: session.requests_held_until_ns for name, session in self._sessions.items()}, now_ns)
+
+    async def _close(self) -> int:
+        """Let orders in flight be answered, snapshot, stop the tasks, close the stores; return the exit status."""
+        failure = self.supervisor.failure
+        self._notifier.stopping("stopping: snapshot")
+        if failure is None:
+            await self._settle()
+            self._housekeeping.save_snapshot_now("stopping")
+        else:
+            # A state that broke an invariant is not kept: the next start folds the journal over the snapshot before.
+            logger.error(
+                "stopped by %s: %r; no snapshot of this state is kept", self.supervisor.failed_task, failure, exc_info=failure
+            )
+        await self.supervisor.close()
+        await self.running.stores.close()
+        if failure is None:
+            logger.info("stopped")
+            return Exit.DONE
+        return Exit.BROKEN if isinstance(failure, AssertionError) else Exit.CHECK_FAILED
+
+    async def _settle(self) -> None:
+        """Give what is under way a moment, so that a tidy stop leaves less to explain."""
+        for _ in range(SETTLE_LOOKS):
+            if not self.running.engine.desk.open_plans():
+                return
+            await asyncio.sleep(SETTLE_LOOK_S)
+
+    def _poll(self) -> None:
+        """Keep the loop from sleeping (hot_path.busy_poll): costs a core, saves the kernel's wake-up."""
+        if not self.supervisor.is_stopping:
+            asyncio.get_running_loop().call_soon(self._poll)
+
+
+async def open_running(loaded: Loaded, clock: Clock, logs: Logs, id_prefix: str) -> Running:
+    """Start the stores and rebuild the engine from what they hold. Raises STORE_REFUSALS and MarketsMoved."""
+    settings = loaded.settings
+    extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max)
+    stores = await Stores.open(settings.store, settings.env, settings.session_name, clock, extras=extras)
+    logs.hide((stores.postgres_endpoint().password, stores.redis_endpoint().password))
+    for message in stores.messages:
+        logger.info("%s", message)
+    engine = Engine(settings.trading, settings.market_symbols, id_prefix=id_prefix)
+    restored = await restore(engine, stores, logger, clock())
+    metrics = Metrics()
+    door = Door(engine, RealTiming(clock), StoreJournal(stores), StoreRecorder(stores, metrics, clock))
+    door.feed(restored.differences)
+    if not restored.is_restored:
+        door.feed(funding(settings, clock()))
+    return Running(loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics)
+
+
+def funding(settings: Settings, at_ns: int) -> list[Event]:
+    """Return the paper inventory of a new session as events."""
+    return [
+        Funded(at_ns, Venue(venue), Asset(asset), parse_e8(text), "paper inventory from the configuration")
+        for venue, assets in settings.paper.inventory.items()
+        for asset, text in assets.items()
+        if parse_e8(text)
+    ]

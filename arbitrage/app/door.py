@@ -1,0 +1,146 @@
+"""Feeds events through the engine's one door and carries its effects out in order. Decides nothing and computes no money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from arbitrage.engine.engine import Engine
+from arbitrage.model.effects import Append, CancelOrder, Effect, Judged, PlaceOrder, QueryOrder, Report, Resync, Severity
+from arbitrage.model.events import Decide, Event, OrderEnded
+from arbitrage.model.facts import Fact, PlanOpened
+from arbitrage.model.orders import OrderState
+
+
+class JournalUnavailable(Exception):
+    """The journal could not make a fact durable (disk full, bound reached)."""
+
+
+class Journal(Protocol):
+    """Where facts become durable before anything that depends on them is sent."""
+
+    def append(self, appends: Sequence[Append]) -> int:
+        """Return the last sequence number written. Raises JournalUnavailable."""
+        ...
+
+
+class Recorder(Protocol):
+    """Where everything goes that is kept but not needed to restore."""
+
+    def facts(self, facts: Sequence[Fact]) -> None: ...
+
+    def judged(self, judged: Judged) -> None: ...
+
+    def report(self, report: Report) -> None: ...
+
+
+class Timing(Protocol):
+    """Time as a mode has it: the real loop's, or a replay's own."""
+
+    def now_ns(self) -> int: ...
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Run `work` once the transport has been drained."""
+        ...
+
+    def at(self, at_ns: int, work: Callable[[], None]) -> None: ...
+
+
+class Transport(Protocol):
+    """Where orders go: a paper venue, later a real one."""
+
+    def submit(self, effect: PlaceOrder | CancelOrder | QueryOrder) -> None: ...
+
+
+class Door:
+    """One engine, one journal, one transport. Everything that happens goes through `feed`."""
+
+    def __init__(self, engine: Engine, timing: Timing, journal: Journal, recorder: Recorder) -> None:
+        self.engine = engine
+        self.unwritten: list[Append] = []
+        """Facts that the journal refused; they wait here and are retried before anything newer."""
+        self._timing = timing
+        self._journal = journal
+        self._recorder = recorder
+        self._transport: Transport | None = None
+        self._resync: Callable[[int], None] | None = None
+        self._is_decision_due = False
+        self._on_failure: Callable[[BaseException], None] | None = None
+
+    def connect(self, transport: Transport, resync: Callable[[int], None]) -> None:
+        """Name where orders and snapshot requests go."""
+        self._transport, self._resync = transport, resync
+
+    def on_broken(self, report: Callable[[BaseException], None]) -> None:
+        """Name who stops the house when an invariant breaks inside a callback that no task owns."""
+        self._on_failure = report
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """Apply everything now; decide once, when the transport is drained."""
+        step = self.engine.step
+        for event in events:
+            effects = step(event)
+            if effects:
+                self._carry_out(effects)
+        if not self._is_decision_due:
+            self._is_decision_due = True
+            self._timing.soon(self._decide)
+
+    def retry_journal(self) -> bool:
+        """Write waiting facts, if any; return whether the journal holds everything."""
+        if self.unwritten:
+            self._make_durable([])
+        return not self.unwritten
+
+    def _decide(self) -> None:
+        self._is_decision_due = False
+        try:
+            effects = self.engine.step(Decide(self._timing.now_ns()))
+            if effects:
+                self._carry_out(effects)
+        except AssertionError as broken:
+            if self._on_failure is None:
+                raise
+            self._on_failure(broken)
+
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        appends = [effect for effect in effects if type(effect) is Append]
+        is_durable = self._make_durable(appends) if appends else True
+        is_entry = any(type(each.fact) is PlanOpened for each in appends)
+        for effect in effects:
+            match effect:
+                case PlaceOrder() if is_entry and not is_durable:
+                    self._refuse_entry(effect)
+                case PlaceOrder() | CancelOrder() | QueryOrder():
+                    assert self._transport is not None, "an order needs a transport"
+                    self._transport.submit(effect)
+                case Resync():
+                    assert self._resync is not None, "a snapshot request needs a session"
+                    self._resync(effect.market)
+                case Judged():
+                    self._recorder.judged(effect)
+                case Report():
+                    self._recorder.report(effect)
+                case Append():
+                    pass
+
+    def _make_durable(self, appends: list[Append]) -> bool:
+        waiting = [*self.unwritten, *appends]
+        try:
+            self._journal.append(waiting)
+        except JournalUnavailable as refusal:
+            if not self.unwritten:
+                self._recorder.report(Report(Severity.ERROR, "journal_unavailable", str(refusal)))
+            self.unwritten = waiting
+            return False
+        self.unwritten = []
+        self._recorder.facts([each.fact for each in waiting])
+        return True
+
+    def _refuse_entry(self, effect: PlaceOrder) -> None:
+        """Never send an entry whose intent is not durable: to the engine it ends as if the venue had refused it."""
+        order = effect.order
+        ended = OrderEnded(
+            self._timing.now_ns(), order.client_order_id, OrderState.REJECTED, 0, "journal unavailable: not sent"
+        )
+        self._timing.soon(lambda: self.feed([ended]))

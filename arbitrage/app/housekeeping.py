@@ -1,0 +1,204 @@
+"""The once-a-second work beside trading: store reports, metrics, status file, readiness, snapshots. Never in an event's way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+import msgspec
+
+from arbitrage.app.notify import Notifier
+from arbitrage.app.running import Running
+from arbitrage.engine.views import EngineView
+from arbitrage.model.events import FaultKind, Wake
+from arbitrage.model.instruments import Venue
+from arbitrage.model.settings import Settings
+from arbitrage.ops.status import FeedStatus, PostgresAddress, RedisAddress, Status, write_status
+from arbitrage.store.rows import ConfigurationRow, PositionRow, SnapshotRows
+
+logger = logging.getLogger("arbitrage.daemon")
+TICK_S = 0.25
+SECOND_NS = 1_000_000_000
+SIGN_OF_LIFE_NS = 60 * SECOND_NS
+FAULTS_COUNTED_MAX = 10_000
+"""Faults of one second that are counted one by one; a storm beyond it is as bad as it looks."""
+
+
+class Housekeeping:
+    """Looks after one daemon."""
+
+    def __init__(self, running: Running, notifier: Notifier) -> None:
+        self._running = running
+        self._notifier = notifier
+        self._last_snapshot_at_ns: int | None = None
+        self._next_snapshot_ns = 0
+        self._next_second_ns = 0
+        self._was_armed: bool | None = None
+        self._status_faults = 0
+        self._faults_seen = 0
+        self._next_sign_ns = 0
+
+    async def run(self) -> None:
+        """Work until cancelled. The watchdog is fed from here, by the loop itself: a stalled loop does not feed it."""
+        interval_ns = self._running.settings.store.snapshot_interval_ms * 1_000_000
+        self.note_configuration("start")
+        self._next_snapshot_ns = self._running.clock() + interval_ns
+        while True:
+            now_ns = self._running.clock()
+            if self._notifier.watchdog_interval_s is not None:
+                self._notifier.watchdog()
+            if now_ns >= self._next_second_ns:
+                self._next_second_ns = now_ns + SECOND_NS
+                self._every_second(now_ns)
+            if now_ns >= self._next_snapshot_ns:
+                self._next_snapshot_ns = now_ns + interval_ns
+                await self._save_snapshot()
+            await asyncio.sleep(TICK_S)
+
+    def save_snapshot_now(self, why: str) -> None:
+        """Write a snapshot before returning: for a stop or a reload."""
+        rows = self._rows()
+        try:
+            path = self._running.stores.save_snapshot_now(rows)
+        except OSError as error:
+            logger.error("snapshot not saved: %s", error)
+            return
+        self._last_snapshot_at_ns = rows.snapshot.at_ns
+        logger.info("snapshot saved: %s (%s)", path.name, why)
+
+    def note_configuration(self, actor: str) -> None:
+        """Keep the configuration that is now in force."""
+        running = self._running
+        body = public_json(running.settings)
+        running.stores.offer_configuration(ConfigurationRow(running.clock(), running.loaded.version, actor, body))
+
+    def status_text(self) -> str:
+        """Return the line that `systemctl status` shows."""
+        reasons = self._running.engine.not_armed_because()
+        tally = self._running.engine.tally
+        standing = "armed" if not reasons else f"not armed because {'; '.join(reasons)}"
+        return f"{standing}; {tally.seen} opportunities seen, {tally.taken} taken"
+
+    def _every_second(self, now_ns: int) -> None:
+        running = self._running
+        running.door.retry_journal()
+        running.door.feed([running.stores.report(), Wake(now_ns)])
+        self._sample_wire(now_ns)
+        self._count_faults(now_ns)
+        self._give_sign(now_ns)
+        running.stores.offer_metrics(running.metrics.fields(now_ns))
+        self._say_armed()
+        self._maybe_ready(now_ns)
+        self._notifier.status(self.status_text())
+        try:
+            write_status(running.stores.data_dir, self._status(now_ns))
+        except OSError as error:
+            self._status_faults += 1
+            if self._status_faults == 1:
+                logger.error("status file not written: %s", error)
+
+    def _sample_wire(self, now_ns: int) -> None:
+        """Take the age of each venue's newest frame on arrival, clock offset taken off, once a second and market."""
+        running = self._running
+        board = running.engine.board
+        for market, (venue, _) in enumerate(running.settings.market_symbols):
+            book = board.books[market]
+            if book.venue_ms and now_ns - book.updated_at_ns < SECOND_NS:
+                health = board.venue_health(Venue(venue), now_ns)
+                sent_us = (book.venue_ms - (health.clock_offset_ms or 0)) * 1_000
+                running.metrics.wire_latency(now_ns, book.updated_at_ns // 1_000 - sent_us)
+
+    def _count_faults(self, now_ns: int) -> None:
+        """Count the venues' faults of the last second as errors."""
+        counters = self._running.engine.board.counters
+        total = sum(counters.get(kind.value, 0) for kind in FaultKind)
+        for _ in range(min(total - self._faults_seen, FAULTS_COUNTED_MAX)):
+            self._running.metrics.error(now_ns)
+        self._faults_seen = total
+
+    def _give_sign(self, now_ns: int) -> None:
+        """Say once a minute that all goes on: a silent log is a fault."""
+        if now_ns >= self._next_sign_ns:
+            self._next_sign_ns = now_ns + SIGN_OF_LIFE_NS
+            logger.info("%s; %d frames", self.status_text(), self._running.frames)
+
+    def _say_armed(self) -> None:
+        reasons = self._running.engine.not_armed_because()
+        if self._was_armed != (not reasons):
+            self._was_armed = not reasons
+            logger.info("armed" if not reasons else f"not armed because {'; '.join(reasons)}")
+
+    def _maybe_ready(self, now_ns: int) -> None:
+        running = self._running
+        if running.is_ready.is_set():
+            return
+        view = running.view()
+        unusable = [f"{m.venue} {m.symbol}: {m.doubt}" for m in view.markets if m.doubt is not None]
+        is_late = now_ns - running.started_at_ns > running.settings.health.ready_timeout_ms * 1_000_000
+        if unusable and not is_late:
+            return
+        running.is_ready.set()
+        if unusable:
+            logger.warning("ready after the time limit with %d unusable markets: %s", len(unusable), ", ".join(unusable[:10]))
+        self._notifier.ready(self.status_text())
+        logger.info("ready: %d markets, %d usable", len(view.markets), len(view.markets) - len(unusable))
+
+    async def _save_snapshot(self) -> None:
+        rows = self._rows()
+        try:
+            await self._running.stores.save_snapshot(rows)
+            self._last_snapshot_at_ns = rows.snapshot.at_ns
+        except OSError as error:
+            logger.error("snapshot not saved: %s", error)
+
+    def _rows(self) -> SnapshotRows:
+        running = self._running
+        now_ns = running.clock()
+        engine = running.engine
+        sequence = running.stores.journal.last_sequence
+        snapshot = engine.snapshot(running.settings.session_name, now_ns, sequence)
+        ledger = engine.ledger
+        positions = tuple(
+            PositionRow(node.venue, node.asset, ledger.free_e8(node), ledger.reserved_e8(node)) for node in ledger.nodes()
+        )
+        figures = {name: float(value) for name, value in running.metrics.fields(now_ns).items() if name != "updated_at_ns"}
+        return SnapshotRows(snapshot, positions, figures, snapshot.sections["guard"])
+
+    def _status(self, now_ns: int) -> Status:
+        running = self._running
+        settings = running.settings
+        view = running.view()
+        postgres, redis = running.stores.postgres_endpoint(), running.stores.redis_endpoint()
+        reasons = view.not_armed_because
+        return Status(
+            pid=os.getpid(),
+            session_id=settings.session_name,
+            env=settings.env,
+            mode=settings.mode,
+            armed=not reasons,
+            not_armed_reasons=reasons,
+            postgres=PostgresAddress(postgres.host, postgres.port, postgres.user, postgres.database),
+            redis=RedisAddress(redis.host, redis.port),
+            feeds=feed_status(view),
+            last_snapshot_at_ns=self._last_snapshot_at_ns,
+            at_ns=now_ns,
+            loop_latency_ms=running.metrics.loop_latency_ms(now_ns),
+            started_at_ns=running.started_at_ns,
+        )
+
+
+def feed_status(view: EngineView) -> dict[str, FeedStatus]:
+    """Sum the markets up by venue."""
+    found = {}
+    for health in view.venues:
+        markets = [market for market in view.markets if market.venue == health.venue]
+        usable = sum(market.doubt is None for market in markets)
+        found[str(health.venue)] = FeedStatus(health.is_connected, health.alive_age_ms, len(markets), usable)
+    return found
+
+
+def public_json(settings: Settings) -> bytes:
+    """Encode a configuration for the record, the stores' passwords left out."""
+    store = msgspec.structs.replace(settings.store, postgres_password="", redis_password="")
+    return msgspec.json.encode(msgspec.structs.replace(settings, store=store))

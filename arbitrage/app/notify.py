@@ -1,0 +1,46 @@
+"""Tells systemd how the daemon stands (sd_notify protocol). Silent when systemd did not ask for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from arbitrage.app.clock import monotonic_us
+
+
+class Notifier:
+    """Sends state lines to the socket that systemd named in NOTIFY_SOCKET (sd_notify(3))."""
+
+    def __init__(self, address: str | None, watchdog_us: int) -> None:
+        self._address = "\0" + address[1:] if address and address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
+        self.watchdog_interval_s = watchdog_us / 3e6 if watchdog_us else None
+        """A third of WatchdogSec, or None when no watchdog is set."""
+
+    @classmethod
+    def from_environment(cls) -> Notifier:
+        return cls(os.environ.get("NOTIFY_SOCKET"), int(os.environ.get("WATCHDOG_USEC", "0") or 0))
+
+    def ready(self, status: str) -> None:
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def status(self, text: str) -> None:
+        self._send(f"STATUS={text}")
+
+    def watchdog(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us()}")
+
+    def stopping(self, status: str) -> None:
+        self._send(f"STOPPING=1\nSTATUS={status}")
+
+    def _send(self, text: str) -> None:
+        if self._socket is None or self._address is None:
+            return
+        try:
+            self._socket.sendto(text.encode(), self._address)
+        except OSError:
+            # systemd restarting its socket must not stop trading; the watchdog will speak if it stays away.
+            return

@@ -1,0 +1,33 @@
+"""`arbitrage run`: the daemon against the configured exchanges, on paper. Holds no key and asks no question."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from arbitrage.app.starting import guarded, trade
+from arbitrage.ops.config import Loaded, find_config_dir, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `arbitrage run`."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FOLDER", help="configuration folder (default: ARBITRAGE_CONFIG_DIR or ./config)"
+    )
+    parser.add_argument(
+        "--for", dest="seconds", type=float, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the daemon until it is told to stop."""
+
+    def read() -> Loaded:
+        return load(arguments.config or find_config_dir(os.environ), os.environ)
+
+    async def work() -> int:
+        status, _ = await trade(read(), reload=read, is_quiet=False, seconds=arguments.seconds)
+        return status
+
+    return guarded(work)

@@ -1,0 +1,53 @@
+"""Owns every background task: a name, an end, and what its failure means. Nothing else in the package starts tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+
+class Supervisor:
+    """Runs named tasks until told to stop; the first failure of any of them stops the house."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._stopping = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.failed_task = ""
+
+    def spawn(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Start a task. It may end by itself; an exception out of it stops the house."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[task] = name
+        task.add_done_callback(self._ended)
+
+    def stop(self) -> None:
+        """Ask the house to stop."""
+        self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    async def wait(self) -> None:
+        """Return when somebody asked to stop or a task failed."""
+        await self._stopping.wait()
+
+    def fail(self, name: str, failure: BaseException) -> None:
+        """Record the first failure and stop the house."""
+        if self.failure is None:
+            self.failure, self.failed_task = failure, name
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for it."""
+        self._stopping.set()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        name = self._tasks.pop(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self.fail(name, failure)

@@ -1,0 +1,83 @@
+"""Pictures of the engine as plain values, for screens, health and reports. They hold no behaviour and change nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from arbitrage.model.instruments import Node
+from arbitrage.model.money import Asset
+from arbitrage.model.opportunities import VenueHealth
+from arbitrage.strategy.spreads import Spread
+
+
+class Tally(msgspec.Struct):
+    """What has been seen since the start of the process, by outcome."""
+
+    seen: int = 0
+    taken: int = 0
+    refused: dict[str, int] = {}
+    completed: int = 0
+    recovered: int = 0
+    missed: int = 0
+    residual: int = 0
+    decisions: int = 0
+
+
+class OpportunityLine(msgspec.Struct, frozen=True):
+    """One opportunity as a person reads it."""
+
+    at_ns: int
+    name: str
+    verdict: str
+    """`taken`, or the reason of the refusal."""
+    detail: str
+    edge_ppm: int
+    net_e8: int
+    notional_e8: int
+    reporting_asset: Asset
+
+
+class OutcomeLine(msgspec.Struct, frozen=True):
+    """One closed arbitrage as a person reads it."""
+
+    at_ns: int
+    plan_id: str
+    state: str
+    expected_e8: int
+    realised_e8: int
+
+
+class MarketView(msgspec.Struct, frozen=True):
+    """One market's best prices and why they may not be traded on."""
+
+    market: int
+    venue: str
+    symbol: str
+    bid: float
+    ask: float
+    age_ms: int
+    updates: int
+    doubt: str | None
+
+
+class EngineView(msgspec.Struct, frozen=True):
+    """The whole picture at one moment."""
+
+    at_ns: int
+    not_armed_because: tuple[str, ...]
+    spreads: tuple[Spread, ...]
+    markets: tuple[MarketView, ...]
+    venues: tuple[VenueHealth, ...]
+    opportunities: tuple[OpportunityLine, ...]
+    outcomes: tuple[OutcomeLine, ...]
+    tally: Tally
+    counters: dict[str, int]
+    reporting_asset: Asset
+    realised_e8: int
+    open_plans: int
+    balances: dict[Node, tuple[int, int]]
+    """Free and reserved, in 1e-8 of the asset."""
+
+    @property
+    def is_armed(self) -> bool:
+        return not self.not_armed_because
