@@ -1,0 +1,84 @@
+"""The daemon's own word about itself, in `{data_dir}/status.json`, rewritten whole every second. Holds no secret and no money.
+
+It is how `healthcheck.py` and `tools/monitor.py` find the embedded servers, and what they show when these are gone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+FILE_NAME = "status.json"
+FILE_BYTES_MAX = 1_000_000
+
+
+class PostgresAddress(msgspec.Struct, frozen=True):
+    """Where this daemon's PostgreSQL listens; `host` may be a socket folder."""
+
+    host: str
+    port: int
+    user: str
+    database: str
+
+
+class RedisAddress(msgspec.Struct, frozen=True):
+    """Where this daemon's Redis or Valkey listens; a `host` that starts with `/` is a socket's path."""
+
+    host: str
+    port: int
+
+
+class FeedStatus(msgspec.Struct, frozen=True):
+    """One venue's market data."""
+
+    connected: bool
+    alive_age_ms: int
+    markets: int
+    usable: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything a look from outside needs. Times are engine time in nanoseconds since 1970."""
+
+    pid: int
+    session_id: str
+    env: str
+    mode: str
+    armed: bool
+    not_armed_reasons: tuple[str, ...]
+    postgres: PostgresAddress | None
+    redis: RedisAddress | None
+    feeds: dict[str, FeedStatus]
+    last_snapshot_at_ns: int | None
+    at_ns: int
+    loop_latency_ms: float
+    started_at_ns: int = 0
+
+
+def write_status(data_dir: Path, status: Status) -> None:
+    """Replace the status file whole, readable by its owner only. Raises OSError; the caller counts it and goes on.
+
+    Not synchronised to disk: after a power cut it would tell the past anyway. Writes about 1 kB, so the loop may do it itself.
+    """
+    target = data_dir / FILE_NAME
+    temporary = target.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(status))
+    temporary.replace(target)
+
+
+def read_status(data_dir: Path) -> Status | str:
+    """Read the status file, or say in words why there is none to read."""
+    path = data_dir / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Status)
+    except FileNotFoundError:
+        return f"no {path}: the daemon has not run here"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"{path} is damaged"

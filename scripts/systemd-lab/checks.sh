@@ -1,0 +1,179 @@
+#!/bin/bash
+# Every promise of the unit, checked against the running systemd of the lab. One line a check, then 'N passed, N failed'.
+# Called by run.sh, which has copied the project to /srv/arbitrage and its wheels to /srv/wheels inside the guest.
+set -uo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+UNIT=arbitrage
+STATE=/var/lib/arbitrage
+CONFIG=/etc/arbitrage/environments/production.yaml
+SECRET=canary-7c1f0e5d
+PASSED=0 FAILED=0
+INSTALL="/srv/arbitrage/scripts/install.sh --wheels /srv/wheels"
+
+guest() { bash "$HERE/lab.sh" run "$@"; }
+shell() { guest bash -c "$1"; }
+show() { guest systemctl show "$UNIT" -P "$1"; }
+cursor() { shell "journalctl --sync; journalctl -u $UNIT -n0 --show-cursor -o cat | sed -n 's/^-- cursor: //p'"; }
+since() { shell "journalctl --sync; journalctl -u $UNIT -o cat --after-cursor='$1'"; }
+now() { echo $(($(date +%s%N) / 1000000)); }
+
+check() { # NAME COMMAND...
+  local name=$1
+  shift
+  if "$@"; then PASSED=$((PASSED + 1)); echo "ok   $name"; else FAILED=$((FAILED + 1)); echo "FAIL $name"; fi
+}
+
+contains() { grep -qF -- "$2" <<<"$1"; }
+lacks() { ! contains "$1" "$2"; }
+is() { [ "$1" = "$2" ]; }
+at_most() { awk "BEGIN { exit !($1 <= $2) }"; }
+waits_for() { # SECONDS COMMAND...: try it every 0.2 s
+  local tries=$(($1 * 5))
+  shift
+  for _ in $(seq "$tries"); do "$@" && return 0; sleep .2; done
+  return 1
+}
+property_is() { [ "$(show "$1")" = "$2" ]; }
+restarted() { [ "$(show NRestarts)" -gt "$1" ] && property_is ActiveState active; }
+journal_has() { contains "$(since "$1")" "$2"; }
+
+describe_venues() { # simulated venues as a service of their own, and the configuration that fits them
+  shell "systemd-run --quiet --unit=venues --property=Restart=on-failure --property=StandardOutput=file:/run/venues.json \
+    /opt/arbitrage/.venv/bin/arbitrage sim --scenario synthetic --seed 7 --json --binance-port 18001 --upbit-port 18002"
+  waits_for 30 shell "test -s /run/venues.json" || { shell "journalctl -u venues -o cat"; echo "no simulated venues"; exit 1; }
+  shell "head -1 /run/venues.json | /opt/arbitrage/.venv/bin/python -c '
+import json, sys
+said = json.load(sys.stdin)
+settings = said[\"settings\"]
+for venue, path in ((\"binance\", \"\"), (\"upbit\", \"/websocket/v1\")):
+    settings[\"venues\"][venue] |= {\"rest_url\": said[venue][\"rest\"], \"stream_url\": said[venue][\"ws\"] + path}
+settings[\"risk\"] = {\"open_plans_max\": 4}
+settings[\"log\"] = {\"level\": \"INFO\"}
+print(json.dumps(settings, indent=1))' >$CONFIG && chgrp arbitrage $CONFIG && chmod 640 $CONFIG"
+}
+
+install_checks() {
+  check "install.sh --dry-run changes nothing" shell "$INSTALL --dry-run >/dev/null && ! test -e /opt/arbitrage && ! test -e /etc/arbitrage"
+  local began; began=$(now)
+  check "install.sh installs" shell "$INSTALL"
+  echo "     install took $(($(now) - began)) ms"
+  [ "$FAILED" = 0 ] || { echo "nothing else can be checked"; exit 1; }
+  local before; before=$(shell "find /opt/arbitrage /etc/arbitrage /etc/systemd/system/arbitrage.service -type f -not -path '*/.venv/*' | sort | xargs md5sum")
+  check "install.sh a second time changes nothing" shell "$INSTALL --start >/dev/null 2>&1; systemctl stop $UNIT; true"
+  check "  same files" is "$before" "$(shell "find /opt/arbitrage /etc/arbitrage /etc/systemd/system/arbitrage.service -type f -not -path '*/.venv/*' | sort | xargs md5sum")"
+  check "systemd-analyze verify is silent" is "$(guest systemd-analyze verify /etc/systemd/system/$UNIT.service 2>&1)" ""
+  local score; score=$(guest systemd-analyze security --offline=yes --no-pager /etc/systemd/system/$UNIT.service | grep -oE 'for .*: [0-9.]+' | grep -oE '[0-9.]+$')
+  check "exposure $score is at most 1.2" at_most "$score" 1.2
+}
+
+start_checks() {
+  shell "mkdir -p -m 700 /etc/credstore && umask 077 && printf %s $SECRET >/etc/credstore/arbitrage.redis_password"
+  guest systemctl reset-failed "$UNIT" 2>/dev/null || true
+  local mark began; mark=$(cursor); began=$(now)
+  check "start returns when READY was told" guest systemctl start "$UNIT"
+  echo "     start took $(($(now) - began)) ms: $(show StatusText)"
+  check "  the status says armed" contains "$(show StatusText)" "armed"
+  check "  the journal has it" journal_has "$mark" "ready: "
+  PID=$(show MainPID)
+  check "runs as arbitrage, no capability, seccomp, no new privileges" shell \
+    "test \$(stat -c %U /proc/$PID) = arbitrage && grep -q 'CapBnd:.0000000000000000' /proc/$PID/status && grep -q 'Seccomp:.2' /proc/$PID/status && grep -q 'NoNewPrivs:.1' /proc/$PID/status"
+  check "embedded PostgreSQL and Valkey run inside the unit" shell "systemctl status $UNIT | grep -q 'postgres -D' && systemctl status $UNIT | grep -q valkey-server"
+  check "credential is a private file, not in the environment" shell \
+    "nsenter -t $PID -m stat -c %a /run/credentials/$UNIT.service/redis_password | grep -q '^400$' && ! tr '\\0' '\\n' </proc/$PID/environ | grep -q $SECRET"
+  check "no secret in the journal" lacks "$(shell "journalctl -u $UNIT -o json")" "$SECRET"
+  check "journald has our levels and no second time stamp" shell \
+    "journalctl -u $UNIT -p 6..6 -o cat | grep -q 'arbitrage.daemon: ready' && ! journalctl -u $UNIT -o cat | grep -qE '^<[0-7]>|^20[0-9]{2}-'"
+  check "healthcheck passes" waits_for 30 shell "arbitrage-healthcheck | tail -1 | grep -q '^PASSED'"
+  shell "arbitrage-healthcheck" | sed 's/^/     /'
+  check "monitor shows metrics and the tail" shell "arbitrage-monitor --metrics --once | grep -q trades_per_minute && arbitrage-monitor --tail --once | grep -q armed"
+}
+
+reload_checks() {
+  local mark followed; mark=$(cursor); followed=$(mktemp)
+  (timeout 5 bash "$HERE/lab.sh" run journalctl -u "$UNIT" -f -n0 -o cat >"$followed" || true) &
+  sleep 1
+  shell "sed -i 's/\"open_plans_max\": 4/\"open_plans_max\": 3/' $CONFIG"
+  check "reload" guest systemctl reload "$UNIT"
+  wait
+  check "  journalctl -f shows it live, with the change" contains "$(cat "$followed")" "configuration reloaded: risk.open_plans_max 4 -> 3"
+  rm -f "$followed"
+  check "  same process, active" shell "test $(show MainPID) = $PID && systemctl is-active --quiet $UNIT"
+  mark=$(cursor)
+  shell "sed -i 's/\"open_plans_max\": 3/\"open_plans_max\": 0/' $CONFIG"
+  guest systemctl reload "$UNIT"
+  check "a wrong configuration is refused whole with its place" waits_for 5 journal_has "$mark" "production.yaml:"
+  check "  and the daemon goes on" shell "test $(show MainPID) = $PID && systemctl is-active --quiet $UNIT"
+  shell "sed -i 's/\"open_plans_max\": 0/\"open_plans_max\": 3/' $CONFIG"
+}
+
+positions() { since "$1" | grep -oE 'positions: .*' | tail -1; }
+
+restart_checks() {
+  check "trades on paper" waits_for 90 shell "arbitrage-monitor --metrics --once | grep -qE '^trades_per_minute [1-9]'"
+  local mark began restarts; mark=$(cursor); began=$(now)
+  check "restart" guest systemctl restart "$UNIT"
+  echo "     restart took $(($(now) - began)) ms"
+  check "  it saved a snapshot" journal_has "$mark" "snapshot saved"
+  check "  and restored the session" journal_has "$mark" "restored session"
+  echo "     $(positions "$mark")"
+  mark=$(cursor); restarts=$(show NRestarts)
+  guest systemctl kill --kill-whom=main -s KILL "$UNIT"
+  check "kill -9 restarts" waits_for 60 restarted "$restarts"
+  check "  and restores" waits_for 5 journal_has "$mark" "restored session"
+  echo "     $(positions "$mark")"
+  mark=$(cursor); restarts=$(show NRestarts); began=$(now)
+  guest systemctl kill --kill-whom=main -s STOP "$UNIT"
+  check "the watchdog ends a standing loop and restarts" waits_for 90 restarted "$restarts"
+  echo "     after $(($(now) - began)) ms"
+  check "  the journal says why" journal_has "$mark" "Watchdog timeout"
+  check "  and restores" waits_for 5 journal_has "$mark" "restored session"
+  check "healthcheck passes again" waits_for 60 shell "arbitrage-healthcheck | tail -1 | grep -q '^PASSED'"
+}
+
+stop_checks() {
+  local mark began; mark=$(cursor); began=$(now)
+  check "stop" guest systemctl stop "$UNIT"
+  echo "     stop took $(($(now) - began)) ms"
+  check "  clean: success, inactive, snapshot saved" shell "test $(show Result)-$(show ActiveState) = success-inactive"
+  check "  snapshot" journal_has "$mark" "snapshot saved"
+  check "  nothing of ours still runs" shell "! pgrep -u arbitrage"
+  check "  all data is the daemon's own" is "$(shell "find $STATE -not -user arbitrage | head -3")" ""
+  check "healthcheck fails without the daemon and does not hang" shell "timeout 15 arbitrage-healthcheck | tail -1 | grep -q '^FAILED'"
+}
+
+failure_checks() {
+  shell "sed -i 's/\"open_plans_max\": 3/\"open_plans_max\": -3/' $CONFIG"
+  local mark; mark=$(cursor)
+  guest systemctl start "$UNIT" 2>/dev/null
+  check "a wrong configuration is not restarted (status 2) and named" shell "test $(show ExecMainStatus)-$(show NRestarts)-$(show ActiveState) = 2-0-failed"
+  check "  in one line" journal_has "$mark" "production.yaml:"
+  shell "sed -i 's/\"open_plans_max\": -3/\"open_plans_max\": 3/' $CONFIG"
+  guest systemctl reset-failed "$UNIT"
+  guest systemctl start "$UNIT"
+  for _ in $(seq 8); do
+    guest systemctl kill --kill-whom=main -s KILL "$UNIT" 2>/dev/null
+    waits_for 20 shell "systemctl is-active --quiet $UNIT || systemctl is-failed --quiet $UNIT"
+    sleep .3
+  done
+  check "a crash loop ends in failed, not for ever" waits_for 60 property_is ActiveState failed
+  guest systemctl reset-failed "$UNIT"
+  check "MODE=live is refused with status 3" shell \
+    "printf '[Service]\nEnvironment=MODE=live\n' | (mkdir -p /run/systemd/system/$UNIT.service.d && cat >/run/systemd/system/$UNIT.service.d/live.conf) && sed -i 's/^MODE=.*/MODE=live/' /etc/arbitrage/arbitrage.env && systemctl daemon-reload && ! systemctl start $UNIT 2>/dev/null; test \$(systemctl show $UNIT -P ExecMainStatus) = 3"
+}
+
+uninstall_checks() {
+  check "uninstall" shell "/srv/arbitrage/scripts/install.sh --uninstall"
+  check "  the program is gone, configuration, data and logs are kept" shell \
+    "! test -e /opt/arbitrage && ! test -e /etc/systemd/system/$UNIT.service && test -e $CONFIG && test -d $STATE/postgres && test -s /var/log/arbitrage/arbitrage_production.log"
+}
+
+install_checks
+describe_venues
+start_checks
+reload_checks
+restart_checks
+stop_checks
+failure_checks
+uninstall_checks
+echo "$PASSED passed, $FAILED failed"
+[ "$FAILED" = 0 ]

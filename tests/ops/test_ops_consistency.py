@@ -1,0 +1,119 @@
+"""Settings that are each fine and do not fit together, and the fees of the cheapest cycle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ops_config_files import write_config
+
+from arbitrage.ops.config import load
+from arbitrage.ops.consistency import cheapest_cycle
+from arbitrage.ops.preflight import fee_report, folder_problems, live_refusal
+from arbitrage.ops.problems import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("risk: {notional_per_order_max: '10001'}", "order_max: 10001 is above risk.notional_per_opportunity_max"),
+        ("risk: {notional_per_opportunity_max: '20001'}", "is above risk.notional_per_pair_max (20000)"),
+        ("risk: {notional_per_pair_max: '50001'}", "is above risk.notional_per_venue_max (50000)"),
+        ("risk: {exposure_per_asset_max: '4999'}", "is above risk.exposure_per_asset_max (4999)"),
+        ("risk: {loss_today_max: '0'}", "risk.loss_today_max: 0 is not above zero"),
+        ("risk: {carried_fx_max: '-1'}", "risk.carried_fx_max: -1 is negative"),
+        ("risk: {profit_min: '-0.1'}", "risk.profit_min: -0.1 is negative"),
+        ("risk: {orders_per_minute_max: 3}", "is below strategy.legs_max (4)"),
+        ("risk: {profit_min: '500.01'}", "500.01 is out of reach"),
+        ("risk: {edge_ppm_min: -1}", "demands no more than the fees of the cheapest cycle"),
+        ("risk: {edge_ppm_min: 0, profit_min: '0'}", "demands no more than the fees of the cheapest cycle"),
+        ("risk: {edge_ppm_min: 50000}", "risk.edge_ppm_min: 50000 is not below risk.edge_ppm_max"),
+        ("risk: {edge_ppm_max: 2299}", "is not above the fees of the cheapest cycle (2299 ppm)"),
+        ("strategy: {screen_edge_ppm: 50000}", "strategy.screen_edge_ppm: 50000 is not below"),
+        ("execution: {plan_deadline_ms: 3000}", "acknowledgement_ms_max: 3000 is not below execution.plan_deadline_ms"),
+        ("paper: {acknowledgement_ms: 3000}", "paper.acknowledgement_ms: 3000 is not below"),
+        ("venues: {upbit: {backoff_ms_min: 30001}}", "venues.upbit.backoff_ms_min: 30001 is not below"),
+        ("venues: {upbit: {ping_interval_ms: 6000}}", "is not below venues.upbit.silence_ms_max"),
+        ("market_data: {link_age_ms_max: 2000}", "is not below market_data.link_age_ms_max"),
+        ("venues: {upbit: {symbols: [KRW-BTC, KRW-BTC]}}", "lists a symbol twice"),
+        ("venues: {upbit: {rest_url: 'ws://127.0.0.1:1'}}", "are swapped"),
+        ("venues: {upbit: {fees: {payment: named}}}", "name the asset exactly when"),
+        ("venues: {upbit: {quote_fees: {BTC: {maker_ppm: 1, taker_ppm: 1, payment: quote, named_asset: X}}}}", "is X"),
+        ("paper: {inventory: {gate: {KRW: '1'}}}", "paper.inventory.gate"),
+        ("paper: {inventory: {upbit: {KRW: '-1'}}}", "paper.inventory.upbit.KRW: -1 is negative"),
+        ("execution: {dust_value_max: '-1'}", "execution.dust_value_max: -1 is negative"),
+        ("session_name: '..'", "session_name"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_with_their_place(tmp_path: Path, text: str, words: str) -> None:
+    folder = write_config(tmp_path, development=text + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load(folder, {})
+    assert words in str(caught.value)
+    assert "development.yaml:1" in str(caught.value) or "default" in str(caught.value) or "base.yaml" in str(caught.value)
+
+
+def test_no_venue_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="names no venue"):
+        load(write_config(tmp_path, base="venues: {}\n"), {})
+
+
+def test_an_edge_ceiling_just_above_the_fees_is_accepted(tmp_path: Path) -> None:
+    loaded = load(write_config(tmp_path, development="risk: {edge_ppm_max: 2300}\n"), {})
+    assert loaded.settings.risk.edge_ppm_max == 2300
+
+
+def test_the_cheapest_cycle_compounds_all_fees_and_rebalancing_costs(tmp_path: Path) -> None:
+    loaded = load(write_config(tmp_path), {})
+    cheapest = cheapest_cycle(loaded.settings)
+    assert cheapest is not None
+    assert set(cheapest.markets) == {"binance:BTCUSDT", "upbit:KRW-BTC", "upbit:KRW-USDT"}
+    kept = 0.9990 * 0.9995 * 0.9995 * 0.9998 * 0.9999  # Binance, Upbit twice, BTC moved, USDT moved back
+    assert cheapest.fees_ppm == pytest.approx((1 - kept) * 1e6, abs=1) and cheapest.fees_ppm >= (1 - kept) * 1e6
+    assert "so gross 2399 ppm" in fee_report(loaded)
+
+
+def test_without_an_fx_market_there_is_no_such_cycle(tmp_path: Path) -> None:
+    loaded = load(write_config(tmp_path, development="venues: {upbit: {symbols: [KRW-BTC, KRW-XRP]}}\n"), {})
+    assert cheapest_cycle(loaded.settings) is None
+    assert "no confirmed asset is traded at two venues" in fee_report(loaded)
+
+
+def test_an_asset_that_is_not_confirmed_is_in_no_cycle(tmp_path: Path) -> None:
+    text = "strategy: {transfers: {BTC: {is_identity_confirmed: false}}}\n"
+    assert cheapest_cycle(load(write_config(tmp_path, development=text), {}).settings) is None
+
+
+def test_equal_quotes_need_no_fx_market_and_quote_fees_count(tmp_path: Path) -> None:
+    text = "venues: {upbit: {symbols: [USDT-BTC], quote_fees: {USDT: {maker_ppm: 2500, taker_ppm: 2500, payment: quote}}}}\n"
+    cheapest = cheapest_cycle(load(write_config(tmp_path, development=text), {}).settings)
+    assert cheapest is not None and len(cheapest.markets) == 2
+    assert cheapest.fees_ppm == pytest.approx((1 - 0.999 * 0.9975 * 0.9998 * 0.9999) * 1e6, abs=1)
+
+
+def test_an_ambiguous_symbol_is_in_no_cycle(tmp_path: Path) -> None:
+    venues = "venues:\n  binance: {symbols: [GALAEUR]}\n  upbit: {symbols: [EUR-GALA, AEUR-GAL]}\n"
+    coins = ", ".join(f"{asset}: {{is_identity_confirmed: true}}" for asset in ("EUR", "AEUR", "GAL", "GALA"))
+    text = f"{venues}strategy: {{transfers: {{{coins}}}}}\n"
+    assert cheapest_cycle(load(write_config(tmp_path, development=text), {}).settings) is None
+
+
+def test_live_mode_is_refused_with_everything_that_is_missing(tmp_path: Path) -> None:
+    refusal = live_refusal(load(write_config(tmp_path), {"MODE": "live"}))
+    assert refusal is not None
+    for words in ("cannot sign orders", "confirm_live", "binance.api_key, binance.api_secret, upbit.api_key", "set MODE=paper"):
+        assert words in refusal
+    assert live_refusal(load(tmp_path, {})) is None
+    write_config(tmp_path, secrets="keys: {binance: {api_key: a, api_secret: b}, upbit: {api_key: c, api_secret: d}}\n")
+    with_keys = live_refusal(load(tmp_path, {"MODE": "live"}))
+    assert with_keys is not None and "no key" not in with_keys
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    loaded = load(write_config(tmp_path / "c"), {
+        "ARBITRAGE__STORE__DATA_DIR": str(tmp_path / "file" / "var"), "ARBITRAGE__LOG__DIRECTORY": str(tmp_path / "logs"),
+    })
+    found = folder_problems(loaded)
+    assert [problem.where for problem in found] == ["environment variable ARBITRAGE__STORE__DATA_DIR store.data_dir"]
+    assert (tmp_path / "logs").is_dir()
