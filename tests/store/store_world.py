@@ -1,0 +1,150 @@
+"""Facts, verdicts and snapshots for the store's tests, one of each kind and with amounts past 64 bits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import msgspec
+
+from arbitrage.model.effects import Append, Judged
+from arbitrage.model.entries import Account, Posting
+from arbitrage.model.events import Funded
+from arbitrage.model.facts import (
+    Fact,
+    FillBooked,
+    KillSwitched,
+    LegDecided,
+    OrderChanged,
+    OrderIntended,
+    Paused,
+    PlanClosed,
+    PlanOpened,
+)
+from arbitrage.model.instruments import Node, Side, Venue
+from arbitrage.model.money import Asset
+from arbitrage.model.opportunities import (
+    Approved,
+    EdgeBreakdown,
+    Leg,
+    LegChoice,
+    Opportunity,
+    Outcome,
+    PlanState,
+    PricedChoice,
+    Refusal,
+    Refused,
+    Residual,
+    Transfer,
+)
+from arbitrage.model.orders import ClientOrderId, Fill, Order, OrderState, PlanId, TimeInForce
+from arbitrage.model.snapshots import SNAPSHOT_VERSION, Snapshot
+
+BINANCE, UPBIT = Venue("binance"), Venue("upbit")
+BTC, KRW, USDT = Asset("BTC"), Asset("KRW"), Asset("USDT")
+MARKETS = (("binance", "BTCUSDT"), ("upbit", "KRW-BTC"))
+HUGE_E8 = 3 * 10**19
+"""300 billion won: past 64 bits, signed or not."""
+
+
+def ticking_clock(start_ns: int = 1_700_000_000_000_000_000, step_ns: int = 1_000_000) -> Callable[[], int]:
+    """Return a clock that moves by one step whenever it is read."""
+    ticks = itertools.count(start_ns, step_ns)
+    return lambda: next(ticks)
+
+
+def leg(market: int = 0) -> Leg:
+    return Leg(
+        market=market,
+        side=Side.BUY,
+        spent=Node(UPBIT, KRW),
+        received=Node(UPBIT, BTC),
+        quantity_e8=10**8,
+        price_limit_e8=HUGE_E8,
+        spent_e8=HUGE_E8,
+        received_e8=10**8,
+        fee_e8=5,
+        fee_asset=KRW,
+        top_price_e8=HUGE_E8,
+        age_ms=12,
+    )
+
+
+def opportunity(name: str = "o1", at_ns: int = 5) -> Opportunity:
+    return Opportunity(
+        id=name,
+        at_ns=at_ns,
+        cycle=7,
+        name="KRW@upbit > BTC > USDT@binance > KRW",
+        legs=(leg(1), leg(0)),
+        transfers=(Transfer(Node(UPBIT, BTC), Node(BINANCE, BTC), 10**8, 3),),
+        start=Node(UPBIT, KRW),
+        amount_in_e8=HUGE_E8,
+        amount_out_e8=HUGE_E8 + 100,
+        reporting_asset=USDT,
+        notional_e8=10**12,
+        edge_ppm=150,
+        breakdown=EdgeBreakdown(200, 50, 40, 10, 100),
+    )
+
+
+def order(name: str = "c1", plan: str = "p1", market: int = 1) -> Order:
+    price_e8, quantity_e8 = HUGE_E8, 10**8
+    side, force = Side.BUY, TimeInForce.IOC
+    return Order(ClientOrderId(name), PlanId(plan), 0, UPBIT, market, side, price_e8, quantity_e8, force)
+
+
+def fill(trade: str = "t1", name: str = "c1") -> Fill:
+    return Fill(UPBIT, 1, ClientOrderId(name), trade, Side.BUY, HUGE_E8, 10**8, HUGE_E8, 5, KRW)
+
+
+def one_of_each(tag: str = "1") -> tuple[Fact, ...]:
+    """Return a plan's life and the operator's words: every kind of fact, in an order that can happen."""
+    plan, first, second = PlanId(f"p{tag}"), ClientOrderId(f"c{tag}"), ClientOrderId(f"d{tag}")
+    choice = PricedChoice(LegChoice.COMPLETE, 12, "", order(second, plan))
+    outcome = Outcome(plan, f"o{tag}", PlanState.RECOVERED, USDT, 100, -HUGE_E8, (Residual(BTC, -3, -9),), 10, 90)
+    return (
+        Funded(1, UPBIT, KRW, HUGE_E8, "opening"),
+        PlanOpened(10, plan, opportunity(f"o{tag}"), (order(first, plan),), 10_000),
+        OrderChanged(20, first, OrderState.CANCELLED, 5 * 10**7, "rest of an IOC\x00"),
+        FillBooked(21, fill(f"t{tag}", first)),
+        LegDecided(30, plan, LegChoice.COMPLETE, (choice,)),
+        OrderIntended(31, order(second, plan)),
+        PlanClosed(90, outcome),
+        KillSwitched(100, True, "operator", "drill"),
+        Paused(101, False, "operator", "시험"),
+    )
+
+
+def entries() -> tuple[Posting, ...]:
+    """Return a purchase: won out of the reservation, coins in, and the market on the other side."""
+    won, coin = Node(UPBIT, KRW), Node(UPBIT, BTC)
+    return (
+        Posting(Account.RESERVED, won, -HUGE_E8),
+        Posting(Account.MARKET, won, HUGE_E8),
+        Posting(Account.MARKET, coin, -(10**8)),
+        Posting(Account.FREE, coin, 10**8),
+    )
+
+
+def appends(facts: tuple[Fact, ...]) -> list[Append]:
+    """Return effects for these facts; a fill comes with the ledger's entries."""
+    return [Append(fact, entries() if isinstance(fact, FillBooked) else ()) for fact in facts]
+
+
+def funding(number: int) -> Funded:
+    """Return a small fact that says which one it is."""
+    return Funded(number, BINANCE, USDT, number, f"fact {number}")
+
+
+def refused(name: str, at_ns: int = 5) -> Judged:
+    return Judged(opportunity(name, at_ns), Refused(Refusal.BELOW_THRESHOLD, "edge 150 ppm under 200"))
+
+
+def approved(name: str, at_ns: int = 5) -> Judged:
+    return Judged(opportunity(name, at_ns), Approved(opportunity(name, at_ns)))
+
+
+def snapshot(sequence: int, at_ns: int = 1, session: str = "main", version: int = SNAPSHOT_VERSION) -> Snapshot:
+    sections = {"ledger": msgspec.Raw(b'{"KRW":"30000000000000000001"}'), "guard": msgspec.Raw(b'{"loss_today_e8":-5}')}
+    return Snapshot(version, session, at_ns, sequence, sections)
