@@ -112,6 +112,15 @@ class Ledger:
             assert amount_e8 > 0, "an order takes something"
         return next((node for node, amount_e8 in needed.items() if amount_e8 > self.free_e8(node)), None)
 
+    def rules(self) -> tuple[Instrument, ...]:
+        """Return the rules by which known markets were booked."""
+        return tuple(self._instruments[market] for market in sorted(self._instruments))
+
+    def forget_rules(self) -> None:
+        """Let every market's rules be looked up anew: after a restart with another list of markets, when nothing is open."""
+        assert all(hold.is_settled for hold in self._holds.values()), "open orders keep the rules they were made by"
+        self._instruments.clear()
+
     # -- changing -----------------------------------------------------------------------------------------------
 
     def apply(self, fact: Fact) -> Sequence[Posting]:

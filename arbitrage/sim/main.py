@@ -72,7 +72,10 @@ class Served(msgspec.Struct, frozen=True):
 async def running(scenario: Scenario, options: SimOptions) -> AsyncIterator[Served]:
     """Open both venues and play the scenario as long as the block runs."""
     clock = options.clock
-    now = asyncio.get_running_loop().time
+
+    def now() -> float:
+        return clock() / 1e9
+
     binance = BinanceServer(scenario.markets, clock)
     upbit = UpbitServer(scenario.markets, clock, now)
     listeners = [Listener(binance, clock, now), Listener(upbit, clock, now)]

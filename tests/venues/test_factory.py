@@ -64,7 +64,9 @@ def test_a_market_of_another_venue_cannot_be_resynced() -> None:
 
 
 def test_a_session_without_markets_ends_by_itself() -> None:
-    asyncio.run(session("binance").run())
+    idle = session("binance")
+    asyncio.run(idle.run())
+    assert idle.lanes == []
 
 
 def test_the_default_transport_needs_no_extra() -> None:

@@ -6,6 +6,7 @@ the stream's name at its fixed place and decoded once; any other layout takes th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -154,7 +155,7 @@ def stream_path(symbols: Sequence[str]) -> str:
     return "/stream?streams=" + "/".join(name for symbol in symbols for name in stream_names(symbol))
 
 
-class _Stream:
+class _Stream(ABC):
     """One stream of one market: what its frames become when the layout is the usual one."""
 
     __slots__ = ("market", "symbol")
@@ -163,9 +164,9 @@ class _Stream:
         self.market = market
         self.symbol = symbol
 
+    @abstractmethod
     def read(self, frame: bytes, at_ns: int) -> Sequence[FeedEvent]:
         """Decode a frame; an empty answer asks for the careful way."""
-        raise NotImplementedError
 
 
 class _DepthStream(_Stream):
