@@ -248,6 +248,10 @@ def test_random_rejects_come_at_the_configured_rate_and_never_at_none() -> None:
             ended(send(paper, order(Side.BUY, "100", "1", name=f"a-{n}"))).reason == "rejected at random" for n in range(1_000)
         )
 
+    paper = venue(markets(TWO_ASKS))
+    send(paper, order(Side.BUY, "101", "2", name="filled"))
+    send(paper, order(Side.BUY, "101", "0.00001", name="too-small"))
+    assert paper.counters == {"orders": 2, "fills": 2, "rejected": 1, "repeated": 0, "unpaid": 0}
     assert rejected(0) == 0
     assert 200 <= rejected(250_000) <= 300
     assert rejected(1_000_000) == 1_000
@@ -336,6 +340,7 @@ def test_more_travelling_orders_than_the_limit_are_all_kept() -> None:
 def test_configured_inventory_opens_the_account() -> None:
     inventory = {"binance": {"BTC": "1.5", "USDT": "1000"}}
     assert opening_balances(PaperSettings(inventory=inventory)) == {BTC_NODE: parse_e8("1.5"), USDT_NODE: 1000 * E8}
+    assert opening_balances(PaperSettings(inventory={"binance": {"BTC": "0"}})) == {BTC_NODE: 0}
     with pytest.raises(ValueError, match=r"paper\.inventory\.binance\.BTC is -1"):
         opening_balances(PaperSettings(inventory={"binance": {"BTC": "-1"}}))
 

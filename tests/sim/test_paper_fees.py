@@ -134,3 +134,24 @@ def test_trade_ids_are_unique_over_orders_and_fills() -> None:
     paper = venue(markets(BOOK))
     seen = [fill.trade_id for n in range(3) for fill in fills(send(paper, order(Side.BUY, "100.02", "1", name=f"a-{n}")))]
     assert len(seen) == len(set(seen)) == 4
+
+
+ONE_UNIT = {"lot_e8": 1, "quantity_e8_min": 1, "notional_e8_min": 0}
+
+
+def test_an_asset_never_held_pays_for_nothing_not_even_one_unit() -> None:
+    paper = venue(markets(BOOK, instrument(**ONE_UNIT)), {USDT_NODE: 10})
+    assert fills(send(paper, order(Side.SELL, "99.98", "0.00000001"))) == []
+    named = venue(
+        markets(BOOK, instrument(fee_ppm=1_000, payment=FeePayment.NAMED)), {USDT_NODE: 100 * E8}, convert=lambda *_: 1
+    )  # fmt: skip
+    (fill,) = fills(send(named, order(Side.BUY, "100.01", "0.3")))
+    assert fill.fee_asset == BTC
+
+
+def test_a_schedule_without_a_fee_takes_nothing_and_locks_nothing_on_top() -> None:
+    on_top = venue(markets(BOOK, instrument(payment=FeePayment.QUOTE)), {USDT_NODE: parse_e8("30.003")})
+    assert [fill.fee_e8 for fill in fills(send(on_top, order(Side.BUY, "100.01", "0.3")))] == [0]
+    named = venue(markets(BOOK, instrument(payment=FeePayment.NAMED)), PLENTY | {BNB_NODE: E8}, convert=half)
+    (fill,) = fills(send(named, order(Side.BUY, "100.01", "0.3")))
+    assert (fill.fee_asset, fill.fee_e8) == (BTC, 0)
