@@ -10,6 +10,7 @@ import logging
 import random
 import signal
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import Clock
@@ -54,13 +55,13 @@ class Daemon:
         self._housekeeping = Housekeeping(running, notifier)
         self._bans = BanFile(running.stores.data_dir)
         self._sessions = self._make_sessions()
-        running.door.on_broken(lambda broken: self.supervisor.fail("decide", broken))
         transport = paper_transport(running.settings, running.door, RealTiming(running.clock))
         running.door.connect(transport, self._resync)
 
     async def run(self) -> int:
         """Connect and trade until stopped; return the exit status."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_unowned)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.supervisor.stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self.supervisor.spawn("reload", self._reload_whole()))
@@ -115,6 +116,14 @@ class Daemon:
             for name, section in settings.venues.items()
         }
 
+    def _on_unowned(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Stop the house when a callback fails that no task owns, such as a decision or a paper fill."""
+        failure = context.get("exception")
+        if failure is None or "handle" not in context:
+            loop.default_exception_handler(context)
+            return
+        self.supervisor.fail("callback", failure)
+
     def _resync(self, market: int) -> None:
         venue, _ = self.running.settings.market_symbols[market]
         self._sessions[venue].resync(market)
@@ -128,10 +137,13 @@ class Daemon:
 
     async def _close(self) -> int:
         """Let orders in flight be answered, snapshot, stop the tasks, close the stores; return the exit status."""
-        failure = self.supervisor.failure
         self._notifier.stopping("stopping: snapshot")
-        if failure is None:
+        self.running.door.rest()
+        if self.supervisor.failure is None:
             await self._settle()
+        self.running.door.close()
+        failure = self.supervisor.failure
+        if failure is None:
             self._housekeeping.save_snapshot_now("stopping")
         else:
             # A state that broke an invariant is not kept: the next start folds the journal over the snapshot before.
@@ -143,12 +155,12 @@ class Daemon:
         if failure is None:
             logger.info("stopped")
             return Exit.DONE
-        return Exit.BROKEN if isinstance(failure, AssertionError) else Exit.CHECK_FAILED
+        return Exit.BROKEN if is_broken(failure) else Exit.CHECK_FAILED
 
     async def _settle(self) -> None:
         """Give what is under way a moment, so that a tidy stop leaves less to explain."""
         for _ in range(SETTLE_LOOKS):
-            if not self.running.engine.desk.open_plans():
+            if self.supervisor.failure is not None or not self.running.engine.desk.open_plans():
                 return
             await asyncio.sleep(SETTLE_LOOK_S)
 
@@ -156,6 +168,13 @@ class Daemon:
         """Keep the loop from sleeping (hot_path.busy_poll): costs a core, saves the kernel's wake-up."""
         if not self.supervisor.is_stopping:
             asyncio.get_running_loop().call_soon(self._poll)
+
+
+def is_broken(failure: BaseException) -> bool:
+    """Say whether a broken invariant is (among) what failed."""
+    if isinstance(failure, BaseExceptionGroup):
+        return failure.subgroup(AssertionError) is not None
+    return isinstance(failure, AssertionError)
 
 
 async def open_running(loaded: Loaded, clock: Clock, logs: Logs, id_prefix: str) -> Running:

@@ -65,23 +65,40 @@ class Door:
         self._transport: Transport | None = None
         self._resync: Callable[[int], None] | None = None
         self._is_decision_due = False
-        self._on_failure: Callable[[BaseException], None] | None = None
+        self._is_inside = False
+        """An event is being carried out. What fails on the way leaves it so: half an event is followed by no other."""
+        self._is_resting = False
+        self._is_closed = False
 
     def connect(self, transport: Transport, resync: Callable[[int], None]) -> None:
         """Name where orders and snapshot requests go."""
         self._transport, self._resync = transport, resync
 
-    def on_broken(self, report: Callable[[BaseException], None]) -> None:
-        """Name who stops the house when an invariant breaks inside a callback that no task owns."""
-        self._on_failure = report
+    @property
+    def is_whole(self) -> bool:
+        """Say whether the journal holds every fact of the engine's state: only then may a snapshot of it be kept."""
+        return not self.unwritten and not self._is_inside
+
+    def rest(self) -> None:
+        """Decide nothing any more; what is open is still finished."""
+        self._is_resting = True
+
+    def close(self) -> None:
+        """Let nothing in any more."""
+        self._is_closed = True
 
     def feed(self, events: Sequence[Event]) -> None:
-        """Apply everything now; decide once, when the transport is drained."""
+        """Apply everything now; decide once, when the transport is drained. What fails here is Broken: no event follows."""
+        if self._is_closed:
+            return
+        assert not self._is_inside, "an event that failed half way is followed by no other"
+        self._is_inside = True
         step = self.engine.step
         for event in events:
             effects = step(event)
             if effects:
                 self._carry_out(effects)
+        self._is_inside = False
         if not self._is_decision_due:
             self._is_decision_due = True
             self._timing.soon(self._decide)
@@ -94,14 +111,14 @@ class Door:
 
     def _decide(self) -> None:
         self._is_decision_due = False
-        try:
-            effects = self.engine.step(Decide(self._timing.now_ns()))
-            if effects:
-                self._carry_out(effects)
-        except AssertionError as broken:
-            if self._on_failure is None:
-                raise
-            self._on_failure(broken)
+        if self._is_resting or self._is_closed:
+            return
+        assert not self._is_inside, "an event that failed half way is followed by no decision"
+        self._is_inside = True
+        effects = self.engine.step(Decide(self._timing.now_ns()))
+        if effects:
+            self._carry_out(effects)
+        self._is_inside = False
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         appends = [effect for effect in effects if type(effect) is Append]
@@ -139,8 +156,9 @@ class Door:
 
     def _refuse_entry(self, effect: PlaceOrder) -> None:
         """Never send an entry whose intent is not durable: to the engine it ends as if the venue had refused it."""
-        order = effect.order
-        ended = OrderEnded(
-            self._timing.now_ns(), order.client_order_id, OrderState.REJECTED, 0, "journal unavailable: not sent"
-        )
-        self._timing.soon(lambda: self.feed([ended]))
+        client_order_id, reason = effect.order.client_order_id, "journal unavailable: not sent"
+
+        def end() -> None:
+            self.feed([OrderEnded(self._timing.now_ns(), client_order_id, OrderState.REJECTED, 0, reason)])
+
+        self._timing.soon(end)

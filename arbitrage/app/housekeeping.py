@@ -58,6 +58,8 @@ class Housekeeping:
 
     def save_snapshot_now(self, why: str) -> None:
         """Write a snapshot before returning: for a stop or a reload."""
+        if not self._may_save():
+            return
         rows = self._rows()
         try:
             path = self._running.stores.save_snapshot_now(rows)
@@ -144,7 +146,16 @@ class Housekeeping:
         self._notifier.ready(self.status_text())
         logger.info("ready: %d markets, %d usable", len(view.markets), len(view.markets) - len(unusable))
 
+    def _may_save(self) -> bool:
+        """Keep only what the journal bears out: a fact both in a snapshot and written after it would be folded twice."""
+        is_whole = self._running.door.is_whole
+        if not is_whole:
+            logger.error("snapshot not saved: the journal does not hold every fact of this state")
+        return is_whole
+
     async def _save_snapshot(self) -> None:
+        if not self._may_save():
+            return
         rows = self._rows()
         try:
             await self._running.stores.save_snapshot(rows)

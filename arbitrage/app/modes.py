@@ -8,6 +8,8 @@ import itertools
 import random
 from collections.abc import Callable
 
+import msgspec
+
 from arbitrage.app.clock import Clock
 from arbitrage.app.door import Door, Timing
 from arbitrage.market.board import Board
@@ -84,7 +86,8 @@ class PaperTransport:
         self._venue = venue
         self._timing = timing
         self._door = door
-        self._wake_ns: int | None = None
+        self._wakes_ns: set[int] = set()
+        """When we are woken: once for each time that something is due."""
 
     def submit(self, effect: PlaceOrder | CancelOrder | QueryOrder) -> None:
         self._venue.submit(effect, self._timing.now_ns())
@@ -92,17 +95,18 @@ class PaperTransport:
 
     def _arrange(self) -> None:
         due_ns = self._venue.next_due_ns()
-        if due_ns is None or (self._wake_ns is not None and self._wake_ns <= due_ns):
-            return
-        self._wake_ns = due_ns
-        self._timing.at(due_ns, self._run_due)
+        if due_ns is not None and due_ns not in self._wakes_ns:
+            self._wakes_ns.add(due_ns)
+            self._timing.at(due_ns, lambda: self._run_due(due_ns))
 
-    def _run_due(self) -> None:
-        self._wake_ns = None
-        events = self._venue.advance(self._timing.now_ns())
+    def _run_due(self, due_ns: int) -> None:
+        self._wakes_ns.discard(due_ns)
+        now_ns = self._timing.now_ns()
+        events = self._venue.advance(now_ns)
         self._arrange()
         if events:
-            self._door.feed(events)
+            # A timer is a little late, and other events may have come since: an event's time is that of its arrival.
+            self._door.feed([msgspec.structs.replace(event, at_ns=now_ns) for event in events])
 
 
 def paper_transport(settings: Settings, door: Door, timing: Timing) -> PaperTransport:

@@ -7,13 +7,16 @@ import socket
 
 from arbitrage.app.clock import monotonic_us
 
+KIND = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+"""Never wait: a service manager that stands still must not hold the loop."""
+
 
 class Notifier:
     """Sends state lines to the socket that systemd named in NOTIFY_SOCKET (sd_notify(3))."""
 
     def __init__(self, address: str | None, watchdog_us: int) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
+        self._socket = socket.socket(socket.AF_UNIX, KIND) if address else None
         self.watchdog_interval_s = watchdog_us / 3e6 if watchdog_us else None
         """A third of WatchdogSec, or None when no watchdog is set."""
 
@@ -22,10 +25,10 @@ class Notifier:
         return cls(os.environ.get("NOTIFY_SOCKET"), int(os.environ.get("WATCHDOG_USEC", "0") or 0))
 
     def ready(self, status: str) -> None:
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
-        self._send(f"STATUS={text}")
+        self._send(f"STATUS={_one_line(text)}")
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
@@ -34,7 +37,7 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us()}")
 
     def stopping(self, status: str) -> None:
-        self._send(f"STOPPING=1\nSTATUS={status}")
+        self._send(f"STOPPING=1\nSTATUS={_one_line(status)}")
 
     def _send(self, text: str) -> None:
         if self._socket is None or self._address is None:
@@ -44,3 +47,8 @@ class Notifier:
         except OSError:
             # systemd restarting its socket must not stop trading; the watchdog will speak if it stays away.
             return
+
+
+def _one_line(text: str) -> str:
+    """Keep words from becoming fields of their own."""
+    return " ".join(text.split())

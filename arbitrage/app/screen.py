@@ -81,7 +81,7 @@ class Screen:
 def pairs_table(view: EngineView, meaningless: frozenset[str]) -> Table:
     """Lay out each pair's best prices and edges."""
     table = Table(box=None, pad_edge=False, title="pairs", title_justify="left", title_style="bold")
-    for name in ("pair", "buy at", "ask", "sell at", "bid", "KRW bid/ask", "gross %", "net %", "to break even %", "state"):
+    for name in ("pair", "buy at", "ask", "sell at", "bid", "won bid/ask", "gross %", "net %", "to break even %", "state"):
         table.add_column(name, justify="left" if name in ("pair", "buy at", "sell at", "state") else "right", no_wrap=True)
     for spread in view.spreads:
         net = spread.net_ppm
@@ -105,13 +105,15 @@ def pairs_table(view: EngineView, meaningless: frozenset[str]) -> Table:
 def opportunities_table(view: EngineView) -> Table:
     """Lay out the last opportunities with their verdicts."""
     table = Table(box=None, pad_edge=False, title="last opportunities", title_justify="left", title_style="bold")
-    for name in ("cycle", "edge %", f"net {view.reporting_asset}", "verdict", "detail"):
-        table.add_column(
-            name, no_wrap=True, overflow="ellipsis", justify="right" if name.startswith(("edge", "net")) else "left"
-        )
+    table.add_column("edge %", no_wrap=True, justify="right", min_width=7)
+    table.add_column(f"net {view.reporting_asset}", no_wrap=True, justify="right", min_width=11)
+    table.add_column("verdict", no_wrap=True, min_width=18)
+    table.add_column("cycle", no_wrap=True, overflow="ellipsis", max_width=70)
+    table.add_column("detail", no_wrap=True, overflow="ellipsis")
     for line in list(view.opportunities)[-OPPORTUNITIES_SHOWN:]:
         style = "green" if line.verdict == "taken" else "dim"
-        table.add_row(line.name, percent(line.edge_ppm), format_e8(line.net_e8), line.verdict, line.detail, style=style)
+        net = format_e8(line.net_e8) if line.notional_e8 else ""
+        table.add_row(percent(line.edge_ppm), net, line.verdict, line.name, line.detail, style=style)
     return table
 
 

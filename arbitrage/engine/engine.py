@@ -263,15 +263,13 @@ class Engine:
 
     def _on_command(self, event: Command) -> Sequence[Effect]:
         assert event.actor, "somebody said so"
-        match event.kind:
-            case CommandKind.PAUSE | CommandKind.RESUME:
-                fact: Fact = Paused(event.at_ns, event.kind is CommandKind.PAUSE, event.actor, event.reason)
-            case CommandKind.KILL | CommandKind.RELEASE:
-                fact = KillSwitched(event.at_ns, event.kind is CommandKind.KILL, event.actor, event.reason)
-            case CommandKind.ACCEPT_DIFFERENCES:
-                return [self.judge.accept_differences(event.actor)]
-            case CommandKind.ACCEPT_INSTRUMENTS:
-                return self.board.accept_instruments()
+        if event.kind is CommandKind.ACCEPT_DIFFERENCES:
+            return [self.judge.accept_differences(event.actor)]
+        if event.kind is CommandKind.ACCEPT_INSTRUMENTS:
+            return self.board.accept_instruments()
+        is_on = event.kind in (CommandKind.PAUSE, CommandKind.KILL)
+        is_pause = event.kind in (CommandKind.PAUSE, CommandKind.RESUME)
+        fact = (Paused if is_pause else KillSwitched)(event.at_ns, is_on, event.actor, event.reason)
         text = f"{event.kind.value} by {event.actor}: {event.reason}"
         return [*self._apply(fact), Report(Severity.WARNING, event.kind.value, text)]
 

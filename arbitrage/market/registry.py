@@ -44,13 +44,17 @@ class Registry:
         return effects
 
     def verify_tick(self, market: int, touch: tuple[float, float]) -> list[Effect]:
-        """Compare a stated tick with the accepted table at the first price that is known; hold the market if they differ."""
+        """Settle at the first known price which table agrees with the stated tick: the venue's own word is the authority."""
         assert market in self.unverified_ticks, "a tick is verified once"
+        self.unverified_ticks.discard(market)
         accepted = self.instruments[market]
         assert accepted is not None, "only an accepted instrument waits for its price"
-        effects = self._take(accepted, touch)
-        self._refresh()
-        return effects
+        ticks = _ticks_in_force(accepted, accepted, touch)
+        if ticks == accepted.ticks:
+            return []
+        self.instruments[market] = msgspec.structs.replace(accepted, ticks=ticks)
+        self.version += 1
+        return [_report_tick(accepted)]
 
     def accept(self) -> list[Effect]:
         """Adopt every held candidate: an operator's word."""

@@ -13,9 +13,9 @@ import msgspec
 
 from arbitrage.model.instruments import Node
 from arbitrage.model.money import fee_up_e8, notional_down_e8
-from arbitrage.strategy.ladder import Ladder
+from arbitrage.strategy.ladder import Ladder, named_fee_ppm
 from arbitrage.strategy.route import Route
-from arbitrage.strategy.valuation import Valuer, named_fee_ppm
+from arbitrage.strategy.valuation import Valuer
 
 
 class NamedFee(msgspec.Struct, frozen=True):
@@ -60,6 +60,8 @@ class Inventory(msgspec.Struct, frozen=True):
     spendable_e8: tuple[int, ...]
     free_for_fees_e8: dict[Node, int]
     carried: tuple[bool, ...]
+    is_limited: bool = False
+    """Whether a limit on the input, not what is free, bounds the first leg."""
 
     def __post_init__(self) -> None:
         assert len(self.spendable_e8) == len(self.carried), "one amount a leg"

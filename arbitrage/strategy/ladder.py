@@ -224,6 +224,14 @@ def fee_terms(instrument: Instrument, side: Side) -> tuple[int, int]:
     return (0, fees.taker_ppm) if fees.payment is FeePayment.RECEIVED else (0, 0)
 
 
+def named_fee_ppm(instrument: Instrument) -> int:
+    """Return the taker's fee where it is taken from a third asset, else 0. A rebate there is not counted on."""
+    fees = instrument.fees
+    assert fees.taker_ppm < PPM, "a fee leaves something"
+    is_third = fees.payment is FeePayment.NAMED and fees.named_asset != instrument.quote
+    return max(0, fees.taker_ppm) if is_third else 0
+
+
 def price_limit_e8(instrument: Instrument, side: Side, price_e8: int, slack_ppm: int) -> int:
     """Return the limit price that reaches `price_e8` with some slack, rounded against us on the grid but never short of it."""
     assert price_e8 > 0, "a level has a price"

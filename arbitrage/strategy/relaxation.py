@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from arbitrage.model.instruments import FeePayment, Side
+from arbitrage.model.instruments import Side
 from arbitrage.model.money import E8, PPM
-from arbitrage.strategy.ladder import Ladder
+from arbitrage.strategy.ladder import Ladder, named_fee_ppm
 from arbitrage.strategy.route import Step
 
 BINARY_PLACES = 64
@@ -34,12 +34,10 @@ class _Leg:
 
     def __init__(self, ladder: Ladder, step: Step) -> None:
         assert ladder.side is step.side, "the ladder is the step's"
-        fees = ladder.instrument.fees
-        named_ppm = fees.taker_ppm if fees.payment is FeePayment.NAMED and not ladder.is_fee_in_quote else 0
         self.ladder = ladder
         self.is_buy = ladder.side is Side.BUY
         self.top = PPM + ladder.fee_top_ppm
-        self.out = PPM - ladder.fee_out_ppm - named_ppm
+        self.out = PPM - ladder.fee_out_ppm - named_fee_ppm(ladder.instrument)
         self.kept = PPM - step.transfer.cost_ppm if step.transfer else PPM
         self.unpaid = step.transfer.cost_e8 << BINARY_PLACES if step.transfer else 0
         """What is left to pay of the transfer's fixed cost."""

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from arbitrage.model.instruments import FeePayment, FeeSchedule, Side
+from arbitrage.model.instruments import Instrument, Side
 from arbitrage.model.money import PPM
 from arbitrage.strategy.board import Book
 from arbitrage.strategy.graph import Graph
+from arbitrage.strategy.ladder import fee_terms, named_fee_ppm
 from arbitrage.strategy.segments import SegmentTable
 
 ROUNDING = 1e-12
 """More than the relative error of a product of 32 floats (3.6e-15), less than any fee step."""
+
+PRICE_MIN, PRICE_MAX = 1e-18, 1e18
+"""Outside of these a price is no venue's (and could not be sized): it counts as none, so that no product is infinite."""
 
 Touch = tuple[list[float], int, int, float, int, int, int]
 """Values of the group, place, other edge, constant factor, group, opposite group, segment."""
@@ -28,13 +32,12 @@ LongTouch = tuple[list[float], int, tuple[int, ...], float, int, int, int]
 """As `Touch` with all other edges of a segment of three markets or more."""
 
 
-def fee_factor(fees: FeeSchedule, side: Side) -> float:
+def fee_factor(instrument: Instrument, side: Side) -> float:
     """Return what a taker's fee leaves of a trade. A fee in a third asset counts as if it were taken from what is received."""
-    assert fees.taker_ppm < PPM, "a fee leaves something"
-    rate = fees.taker_ppm / PPM
-    if side is Side.BUY and fees.payment is FeePayment.QUOTE:
-        return 1.0 / (1.0 + rate)
-    return 1.0 - rate
+    top_ppm, out_ppm = fee_terms(instrument, side)
+    kept_ppm = PPM - out_ppm - named_fee_ppm(instrument)
+    assert kept_ppm > 0, "a fee leaves something"
+    return kept_ppm / (PPM + top_ppm)
 
 
 class Screen:
@@ -68,8 +71,8 @@ class Screen:
         assert graph.transfer_offset == self._one, "the same markets"
         for market, instrument in enumerate(graph.instruments):
             if instrument is not None:
-                self._factors[2 * market] = fee_factor(instrument.fees, Side.BUY)
-                self._factors[2 * market + 1] = fee_factor(instrument.fees, Side.SELL)
+                self._factors[2 * market] = fee_factor(instrument, Side.BUY)
+                self._factors[2 * market + 1] = fee_factor(instrument, Side.SELL)
         self._bids = [-1.0] * len(self._bids)
         self._asks = [-1.0] * len(self._asks)
 
@@ -81,11 +84,11 @@ class Screen:
             bid = book.best_bid
             if bid != bids[market]:
                 bids[market] = bid
-                self._move(2 * market + 1, bid * factors[2 * market + 1])
+                self._move(2 * market + 1, bid * factors[2 * market + 1] if PRICE_MIN < bid < PRICE_MAX else 0.0)
             ask = book.best_ask
             if ask != asks[market]:
                 asks[market] = ask
-                self._move(2 * market, factors[2 * market] / ask if ask > 0.0 else 0.0)
+                self._move(2 * market, factors[2 * market] / ask if PRICE_MIN < ask < PRICE_MAX else 0.0)
         if self._suspects:
             self._settle()
 

@@ -76,7 +76,8 @@ class Sizer:
             ladders.append(Ladder(decision.board.books[step.market], rules, step.side, terms))
         fees = [(ladder.instrument.venue, ladder.instrument.fees.named_asset) for ladder in ladders]
         nodes = {Node(venue, asset) for venue, asset in fees if asset is not None}
-        inventory = Inventory(tuple(spendable), {node: decision.free_e8(node) for node in nodes}, carried)
+        is_limited = not carried[0] and spendable[0] < decision.free_e8(route.start)
+        inventory = Inventory(tuple(spendable), {node: decision.free_e8(node) for node in nodes}, carried, is_limited)
         return Chain(route, ladders, inventory, decision.valuer)
 
     def _spendable(self, route: Route, carried: Sequence[bool], decision: Decision) -> list[int]:

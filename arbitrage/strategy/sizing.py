@@ -193,6 +193,8 @@ def _refused(chain: Chain, peak: Point, otherwise: Refusal, detail: str) -> Refu
     """Name the balance that ended a ladder before the peak or a minimum was reached, if one did; else the given reason."""
     for position, ladder in enumerate(chain.ladders):
         is_ended = peak.quantities_e8[position] + ladder.lot_e8 > ladder.depth_e8 or ladder.least_e8() is None
+        if ladder.is_short and is_ended and position == 0 and chain.inventory.is_limited:
+            return Refused(otherwise, f"the limit on the input leaves too little for {ladder.instrument.symbol}; {detail}")
         if ladder.is_short and is_ended and not chain.inventory.carried[position]:
             text = f"{chain.steps[position].spent}: too little is free for {ladder.instrument.symbol}; {detail}"
             return Refused(Refusal.INSUFFICIENT_BALANCE, text)

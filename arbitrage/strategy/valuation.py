@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
-from arbitrage.model.instruments import FeePayment, Instrument, Node, Side
+from arbitrage.model.instruments import Node, Side
 from arbitrage.model.money import PPM, Asset, div_up
 from arbitrage.strategy.board import Board
 from arbitrage.strategy.graph import Graph
-from arbitrage.strategy.ladder import Ladder, LegTerms
+from arbitrage.strategy.ladder import Ladder, LegTerms, named_fee_ppm
 
 
 class Conversion(msgspec.Struct, frozen=True):
@@ -92,14 +92,6 @@ class Valuer:
                 side = Side.SELL if (instrument.base == node.asset) is is_sale else Side.BUY
                 return Conversion(Ladder(book, instrument, side, self._terms), named_fee_ppm(instrument))
         return None
-
-
-def named_fee_ppm(instrument: Instrument) -> int:
-    """Return the taker's fee where it is taken from a third asset, else 0. A rebate there is not counted on."""
-    fees = instrument.fees
-    assert fees.taker_ppm < PPM, "a fee leaves something"
-    is_third = fees.payment is FeePayment.NAMED and fees.named_asset != instrument.quote
-    return max(0, fees.taker_ppm) if is_third else 0
 
 
 def converting_markets(graph: Graph, node: Node, into: Asset) -> list[int]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from engine_world import BINANCE, BTC, KRW, MARKETS, UPBIT, USDT, World, instrument, settings
 
-from arbitrage.engine.engine import Engine
+from arbitrage.engine.engine import Engine, MarketsMoved
 from arbitrage.engine.viewing import view_of
 from arbitrage.model.events import (
     Command,
@@ -21,6 +21,7 @@ from arbitrage.model.events import (
     Wake,
 )
 from arbitrage.model.facts import FillBooked, KillSwitched, PlanClosed, PlanOpened
+from arbitrage.model.instruments import Node, TickTable
 from arbitrage.model.money import E8
 from arbitrage.model.opportunities import Approved, PlanState, Refusal, Refused
 from arbitrage.model.orders import OrderState
@@ -347,3 +348,51 @@ def test_approved_is_what_was_judged() -> None:
     judged = world.verdicts()[0]
     assert isinstance(judged.verdict, Approved)
     assert judged.verdict.opportunity == judged.opportunity
+
+
+def test_another_list_of_markets_is_refused_while_orders_are_open_and_taken_over_when_none_is() -> None:
+    world = trading_world()
+    world.decide()
+    busy = world.engine.snapshot("s", 1, 1)
+    shifted = (("binance", "ETHUSDT"), *MARKETS)
+    with pytest.raises(MarketsMoved, match="put the old list back"):
+        Engine(settings(), shifted, id_prefix="u").restore(busy, [])
+    world.take_all()
+    engine = Engine(settings(), shifted, id_prefix="u")
+    engine.restore(world.engine.snapshot("s", 1, 1), [])
+    assert engine.ledger.rules() == ()
+
+
+def test_a_price_off_the_grid_values_nothing_and_breaks_nothing() -> None:
+    world = trading_world()
+    quotes = world.engine.quotes
+    quotes.now_ns = world.now_ns
+    assert quotes.value_in_reporting(BTC, E8 // 100) is not None
+    world.feed(InstrumentsRead(world.now_ns, BINANCE, (instrument(0, ticks=TickTable.single(7 * E8)),)))
+    world.feed(Command(world.now_ns, CommandKind.ACCEPT_INSTRUMENTS, "operator", "new grid"))
+    world.depth(99_990.5, 100_010.5, 0.5)
+    world.wait(60_000)
+    assert quotes.unit_quote(Node(BINANCE, BTC)) is None
+
+
+def test_funds_that_an_earlier_opportunity_reserved_refuse_the_next_of_the_same_decision() -> None:
+    world = trading_world()
+    world.decide()
+    judged = world.verdicts()[0]
+    assert isinstance(judged.verdict, Approved)
+    world.fund(BINANCE, USDT, -world.engine.ledger.free_e8(Node(BINANCE, USDT)))
+    plan = world.engine.desk.start(judged.verdict, world.now_ns)
+    refused = world.engine._covered(judged.verdict, plan)
+    assert isinstance(refused, Refused) and refused.reason is Refusal.INSUFFICIENT_BALANCE
+
+
+def test_the_guard_is_told_of_every_doubt_of_a_cycle() -> None:
+    world = trading_world()
+    world.decide()
+    opportunity = world.verdicts()[0].opportunity
+    world.feed(LinkDown(world.now_ns, BINANCE, "binance", (0,), "cut"))
+    view = world.engine.judge.view(opportunity, world.now_ns)
+    assert {market: refused.reason for market, refused in view.doubts.items()} == {0: Refusal.VENUE_UNHEALTHY}
+    assert Node(BINANCE, BTC) not in view.quotes
+    assert Node(UPBIT, BTC) in view.quotes
+    assert set(view.busy_markets) == {0, 1, 2}

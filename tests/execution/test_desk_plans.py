@@ -324,3 +324,12 @@ def test_an_accepted_order_is_open() -> None:
     assert plan.state is PlanState.WORKING
     house.hear(accepted(house.sent[0]))
     assert plan.orders[0].state is OrderState.OPEN
+
+
+def test_orders_on_their_way_are_told_apart_from_settled_ones() -> None:
+    house = House()
+    house.start(kimchi())
+    first, *rest = house.sent
+    assert house.desk.open_orders() == [first, *rest]
+    house.fill_all(first)
+    assert house.desk.open_orders() == rest

@@ -220,3 +220,16 @@ def test_rules_of_another_market_are_refused() -> None:
 
 def test_plans_that_are_not_known_have_no_deltas() -> None:
     assert funded_ledger().plan_deltas(PlanId("nobody")) == {}
+
+
+def test_rules_are_forgotten_only_when_no_order_is_open() -> None:
+    """Market numbers are positions in the configured list: after a restart with another list, old rules must not be used."""
+    ledger = funded_ledger()
+    fact = opened("p", make_leg(0, Side.BUY, 50_000, E8))
+    ledger.apply(fact)
+    assert [rules.id for rules in ledger.rules()] == [0]
+    with pytest.raises(AssertionError, match="open orders keep the rules"):
+        ledger.forget_rules()
+    ledger.apply(ended(fact.orders[0], 0))
+    ledger.forget_rules()
+    assert ledger.rules() == ()

@@ -155,8 +155,10 @@ def test_a_tick_read_before_any_price_is_verified_at_the_first_one() -> None:
     fresh = board()
     read(fresh, upbit_tick(E8), venue=UPBIT)
     assert reports(fresh.apply(picture(5, unit(1_400, 0, 1, 0), market=1))) == [], "one side is no price"
-    assert reports(fresh.apply(picture(5, unit(1_400, 1_405), market=1))) == ["instrument_changed"]
-    assert fresh.doubt(1, 1) is Doubt.HELD
+    assert reports(fresh.apply(picture(5, unit(1_400, 1_405), market=1))) == ["tick_differs"]
+    accepted = fresh.instruments[1]
+    assert accepted is not None and accepted.ticks == TickTable.single(E8), "the venue's own word is the authority"
+    assert fresh.doubt(1, 1) is None
     assert fresh.apply(picture(6, unit(1_400, 1_405), market=1)) == ()
 
 
@@ -207,7 +209,7 @@ def test_a_one_sided_book_cannot_verify_a_tick() -> None:
     fresh = board()
     fresh.apply(picture(5, unit(1_400, 0, 1, 0), market=1))
     assert read(fresh, upbit_tick(E8), venue=UPBIT) == []
-    assert reports(fresh.apply(picture(6, unit(1_400, 1_405), market=1))) == ["instrument_changed"]
+    assert reports(fresh.apply(picture(6, unit(1_400, 1_405), market=1))) == ["tick_differs"]
 
 
 def test_a_verified_tick_is_not_judged_again_when_the_price_moves_on() -> None:
