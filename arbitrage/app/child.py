@@ -49,6 +49,17 @@ class VenueServers:
             raise ServersFailed(words[-1] if words else f"the venue servers ended with status {process.returncode}")
         return cls(process, msgspec.json.decode(line))
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    async def watch(self) -> str:
+        """Wait for the child's end; return its last words."""
+        assert self._process.stderr is not None, "a pipe was asked for"
+        words = (await self._process.stderr.read()).decode(errors="replace").strip().splitlines()
+        status = await self._process.wait()
+        return words[-1] if words else f"they ended with status {status}"
+
     async def stop(self) -> None:
         """End the child; it also ends by itself when we die, because its standard input closes."""
         if self._process.returncode is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from arbitrage import __version__
 from arbitrage.app import cycles_command, demo, migrate_command, replay_command, run_command
-from arbitrage.app.clock import engine_clock
+from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
 from arbitrage.ops import config_command
 from arbitrage.sim.main import main as sim_main
@@ -81,12 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["sim"]:
             # The simulated exchanges read their own words, so that a room below needs no knowledge of this command line.
-            return sim_main(words[1:], clock=engine_clock())
+            return sim_main(words[1:], clock=EngineClock())
         arguments = build_parser().parse_args(words)
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return Exit.DONE
     except BrokenPipeError:
-        # The reader of our output left (such as `head`); that is not an error of ours.
-        sys.stderr.close()
+        # The reader of our output left (such as `head`); that is not an error of ours. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
+    except AssertionError:
+        traceback.print_exc()
+        return Exit.BROKEN

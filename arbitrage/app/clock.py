@@ -9,15 +9,22 @@ Clock = Callable[[], int]
 """Returns engine time in nanoseconds since 1970."""
 
 
-def engine_clock() -> Clock:
-    """Make a clock anchored to the wall once and monotonic from then on, so that a changed wall clock decides nothing."""
-    offset_ns = time.time_ns() - time.monotonic_ns()
-    monotonic_ns = time.monotonic_ns
+class EngineClock:
+    """Anchored to the wall once and monotonic from then on, so that a changed wall clock decides nothing."""
 
-    def now_ns() -> int:
-        return monotonic_ns() + offset_ns
+    __slots__ = ("_offset_ns",)
 
-    return now_ns
+    def __init__(self) -> None:
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def __call__(self) -> int:
+        return time.monotonic_ns() + self._offset_ns
+
+    def not_before(self, at_ns: int) -> int:
+        """Go on from `at_ns` when that is still to come (the wall was set back since); return by how much that is ahead."""
+        ahead_ns = max(0, at_ns - self())
+        self._offset_ns += ahead_ns
+        return ahead_ns
 
 
 def wall_ms() -> int:

@@ -9,11 +9,11 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from arbitrage.app.bans import BanFile
-from arbitrage.app.clock import Clock
+from arbitrage.app.clock import EngineClock
 from arbitrage.app.door import Door
 from arbitrage.app.exits import Exit
 from arbitrage.app.housekeeping import Housekeeping
@@ -24,8 +24,8 @@ from arbitrage.app.restoring import restore
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine
-from arbitrage.model.events import Event, Funded, Reloaded, Wake
-from arbitrage.model.instruments import Venue
+from arbitrage.model.events import Event, FaultKind, FeedFault, Funded, Reloaded, Wake
+from arbitrage.model.instruments import Node, Venue
 from arbitrage.model.money import Asset, parse_e8
 from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded, compare
@@ -42,6 +42,8 @@ logger = logging.getLogger("arbitrage.daemon")
 WAKE_S = 0.1
 SETTLE_LOOKS, SETTLE_LOOK_S = 30, 0.01
 """On a stop, orders that are already on their way get 0.3 s to be answered before the snapshot."""
+FAULT_LINE_NS = 60_000_000_000
+"""A venue's fault of one kind is logged at most once in so long."""
 
 
 class Daemon:
@@ -55,6 +57,7 @@ class Daemon:
         self._housekeeping = Housekeeping(running, notifier)
         self._bans = BanFile(running.stores.data_dir)
         self._sessions = self._make_sessions()
+        self._next_fault_line_ns: dict[tuple[Venue, FaultKind], int] = {}
         transport = paper_transport(running.settings, running.door, RealTiming(running.clock))
         running.door.connect(transport, self._resync)
 
@@ -99,7 +102,18 @@ class Daemon:
     def sink(self, events: Sequence[Event]) -> None:
         """Take in what one frame said; called synchronously from the socket."""
         self.running.frames += 1
+        for event in events:
+            if type(event) is FeedFault:
+                self._note_fault(event)
         self.running.door.feed(events)
+
+    def _note_fault(self, fault: FeedFault) -> None:
+        """Count a venue's fault and log it; one that comes again within a minute is counted only."""
+        self.running.metrics.error(fault.at_ns)
+        key = (fault.venue, fault.kind)
+        if fault.at_ns >= self._next_fault_line_ns.get(key, 0):
+            self._next_fault_line_ns[key] = fault.at_ns + FAULT_LINE_NS
+            logger.warning("%s: %s: %s", fault.venue, fault.kind.value, fault.detail)
 
     def _make_sessions(self) -> dict[str, Session]:
         settings = self.running.settings
@@ -177,7 +191,7 @@ def is_broken(failure: BaseException) -> bool:
     return isinstance(failure, AssertionError)
 
 
-async def open_running(loaded: Loaded, clock: Clock, logs: Logs, id_prefix: str) -> Running:
+async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, id_prefix: str) -> Running:
     """Start the stores and rebuild the engine from what they hold. Raises STORE_REFUSALS and MarketsMoved."""
     settings = loaded.settings
     extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max)
@@ -186,20 +200,27 @@ async def open_running(loaded: Loaded, clock: Clock, logs: Logs, id_prefix: str)
     for message in stores.messages:
         logger.info("%s", message)
     engine = Engine(settings.trading, settings.market_symbols, id_prefix=id_prefix)
-    restored = await restore(engine, stores, logger, clock())
+    is_restored = False
+    try:
+        restored = await restore(engine, stores, logger, clock())
+        is_restored = True
+    finally:
+        if not is_restored:
+            await stores.close()
+    if ahead_ns := clock.not_before(restored.newest_ns):
+        logger.warning("the clock was set back: engine time goes on %.3f s ahead of it", ahead_ns / 1e9)
     metrics = Metrics()
     door = Door(engine, RealTiming(clock), StoreJournal(stores), StoreRecorder(stores, metrics, clock))
     door.feed(restored.differences)
-    if not restored.is_restored:
-        door.feed(funding(settings, clock()))
+    door.feed(funding(settings, engine.ledger.nodes(), clock()))
     return Running(loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics)
 
 
-def funding(settings: Settings, at_ns: int) -> list[Event]:
-    """Return the paper inventory of a new session as events."""
+def funding(settings: Settings, known: Collection[Node], at_ns: int) -> list[Event]:
+    """Return the paper inventory as events, where the session has none yet: all of it at first, new places later."""
     return [
         Funded(at_ns, Venue(venue), Asset(asset), parse_e8(text), "paper inventory from the configuration")
         for venue, assets in settings.paper.inventory.items()
         for asset, text in assets.items()
-        if parse_e8(text)
+        if parse_e8(text) and Node(Venue(venue), Asset(asset)) not in known
     ]

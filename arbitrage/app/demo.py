@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 
@@ -11,20 +12,23 @@ import msgspec
 import orjson
 
 from arbitrage.app.child import ServersFailed, VenueServers
+from arbitrage.app.clock import monotonic_us
 from arbitrage.app.exits import Exit
 from arbitrage.app.running import Running
 from arbitrage.app.screen import Screen
-from arbitrage.app.starting import guarded, trade
+from arbitrage.app.starting import duration, guarded, trade
 from arbitrage.model.money import format_e8
 from arbitrage.ops.config import Loaded, Overlay, find_config_dir, load
 from arbitrage.sim.capture import find_data
 
+logger = logging.getLogger("arbitrage.daemon")
 WITH_DATA, WITHOUT_DATA = "recorded+kimchi-2025", "synthetic"
 
 
 class Firsts(msgspec.Struct):
-    """When things were first seen, in seconds after the start."""
+    """When things were first seen, in seconds after the command's start: making a new database counts."""
 
+    since_us: int
     spread_s: float | None = None
     arbitrage_s: float | None = None
 
@@ -38,13 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="for everything that is synthetic (default 1)")
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as the scenario's own time (default 1)")
     parser.add_argument(
-        "--for", dest="seconds", type=float, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
+        "--for", dest="seconds", type=duration, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
     )
     parser.add_argument("--json", action="store_true", help="no screen; the last line on stdout is a JSON summary")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the servers and the daemon, show what happens, and sum up at the end."""
+    arguments.since_us = monotonic_us()
     scenario = arguments.scenario or (WITH_DATA if find_data() is not None else WITHOUT_DATA)
 
     async def work() -> int:
@@ -67,14 +72,25 @@ async def _demonstrate(servers: VenueServers, scenario: str, arguments: argparse
     def read() -> Loaded:
         return load(find_config_dir(os.environ), os.environ, Overlay(f"scenario {scenario}", values))
 
-    firsts = Firsts()
+    firsts = Firsts(arguments.since_us)
     screen = None if arguments.json else Screen(servers.description, sys.stdout)
 
+    lost: list[str] = []
+
+    async def watch_servers() -> None:
+        lost.append(f"the venue servers are gone: {await servers.watch()}")
+        logger.error("%s", lost[-1])
+
     async def beside(running: Running) -> None:
+        """Note what is first seen and show it, until the servers or the reader of the screen are gone."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(_watch_firsts(running, firsts), name="firsts")
+            noting = group.create_task(_watch_firsts(running, firsts), name="firsts")
+            ends = [group.create_task(watch_servers(), name="servers")]
             if screen is not None:
-                group.create_task(screen.run(running), name="screen")
+                ends.append(group.create_task(screen.run(running), name="screen"))
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in (noting, *ends):
+                task.cancel()
 
     status, running = await trade(read(), reload=read, is_quiet=True, seconds=arguments.seconds, beside=beside)
     summary = summarise(running, firsts)
@@ -82,13 +98,14 @@ async def _demonstrate(servers: VenueServers, scenario: str, arguments: argparse
         print(orjson.dumps(summary).decode(), flush=True)
     elif screen is not None:
         screen.close(summary)
-    return status
+    for line in lost:
+        print(line, file=sys.stderr)
+    return status or (Exit.CHECK_FAILED if lost else Exit.DONE)
 
 
 async def _watch_firsts(running: Running, firsts: Firsts) -> None:
     while firsts.spread_s is None or firsts.arbitrage_s is None:
-        now_ns = running.clock()
-        elapsed_s = round((now_ns - running.started_at_ns) / 1e9, 2)
+        elapsed_s = round((monotonic_us() - firsts.since_us) / 1e6, 2)
         spreads = running.view().spreads if firsts.spread_s is None else ()
         if any(spread.net_ppm is not None for spread in spreads):
             firsts.spread_s = elapsed_s

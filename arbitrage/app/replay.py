@@ -21,14 +21,15 @@ from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import Append, Judged, Report
 from arbitrage.model.events import Event, Funded, InstrumentsRead, LinkUp, StoreReported, Wake
 from arbitrage.model.facts import Fact
-from arbitrage.model.instruments import FeePayment, FeeSchedule, Instrument, TradingStatus, Venue
+from arbitrage.model.instruments import Instrument, TradingStatus, Venue
 from arbitrage.model.money import Asset, parse_e8
-from arbitrage.model.settings import FeeSettings, Settings, VenueSettings
-from arbitrage.sim.capture import CaptureRow, read_rows
+from arbitrage.model.settings import Settings, VenueSettings
+from arbitrage.sim.capture import CaptureError, CaptureRow, read_rows
 from arbitrage.sim.scenarios.recorded import derived_markets
 from arbitrage.sim.scenarios.scenario import MarketSpec
 from arbitrage.venues.binance.codec import BinanceCodec
 from arbitrage.venues.upbit.codec import UpbitCodec
+from arbitrage.venues.wire import fees_for
 
 WAKE_NS = 100_000_000
 WARM_UP_SHARE = 6
@@ -122,7 +123,7 @@ class Replay:
         return self._summary(durations)
 
     def _frame(self, row: CaptureRow) -> int:
-        raw, decode = row.raw.encode(), self._codecs[row.venue].decode
+        raw, decode = row.raw.encode(), self._codec_of(row).decode
         started_ns = perf_ns()
         events = decode(raw, row.ts)
         self.door.feed(events)
@@ -164,12 +165,19 @@ class Replay:
         self._timing.at(self._timing.now_ns() + WAKE_NS, self._wake)
 
     def _answer(self, row: CaptureRow) -> Sequence[Event]:
-        codec = self._codecs[row.venue]
+        codec = self._codec_of(row)
         symbol = parse_qs(urlsplit(row.url).query).get("symbol", [""])[0]
         market = self._ids.get((row.venue, symbol))
         if market is None or not isinstance(codec, BinanceCodec):
             return ()
         return (codec.decode_snapshot(row.raw.encode(), market, row.ts),)
+
+    def _codec_of(self, row: CaptureRow) -> BinanceCodec | UpbitCodec:
+        codec = self._codecs.get(row.venue)
+        if codec is None:
+            known = ", ".join(self._codecs) or "none"
+            raise CaptureError(f"venue {row.venue!r} is not configured, or the files hold no market of it (known: {known})")
+        return codec
 
     def _summary(self, durations: list[int]) -> Replayed:
         engine = self.door.engine
@@ -239,13 +247,8 @@ def _instrument(spec: MarketSpec, ids: Mapping[tuple[str, str], int], section: V
         quantity_e8_max=spec.quantity_e8_max,
         notional_e8_min=spec.notional_e8_min,
         status=TradingStatus.TRADING,
-        fees=_fees(section.quote_fees.get(spec.quote, section.fees)),
+        fees=fees_for(section, Asset(spec.quote)),
     )
-
-
-def _fees(fees: FeeSettings) -> FeeSchedule:
-    named = Asset(fees.named_asset) if fees.named_asset else None
-    return FeeSchedule(fees.maker_ppm, fees.taker_ppm, FeePayment(fees.payment), named)
 
 
 def rows_of(paths: Sequence[Path]) -> Iterator[CaptureRow]:

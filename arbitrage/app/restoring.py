@@ -8,8 +8,9 @@ import msgspec
 
 from arbitrage.engine.engine import Engine
 from arbitrage.model.events import DifferenceFound
+from arbitrage.model.facts import Fact
 from arbitrage.model.money import format_e8
-from arbitrage.store.snapshots import RefusedSnapshot
+from arbitrage.store.snapshots import Candidate, RefusedSnapshot
 from arbitrage.store.stores import Stores
 
 
@@ -18,29 +19,44 @@ class Restored(msgspec.Struct, frozen=True):
 
     is_restored: bool
     differences: tuple[DifferenceFound, ...]
+    newest_ns: int = 0
+    """Time of the newest thing that was restored."""
 
 
 async def restore(engine: Engine, stores: Stores, logger: logging.Logger, at_ns: int) -> Restored:
     """Rebuild the engine's durable state and say what was restored. Raises JournalRefused when facts are missing.
 
-    A snapshot that is damaged or of a newer version is refused by name and the one before is taken. When no snapshot at all
-    is usable, every fact since the first is folded.
+    A snapshot that is damaged, not understood or of a newer version is refused by name and the one before is taken. When no
+    snapshot at all is usable, every fact since the first is folded.
     """
-    chosen = None
     for candidate in await stores.load_candidates():
-        if isinstance(candidate, RefusedSnapshot):
-            logger.warning("snapshot refused: %s: %s", candidate.name, candidate.reason)
-            continue
-        chosen = candidate
-        break
-    snapshot = chosen.snapshot if chosen is not None else None
-    facts = [fact for _, fact in await stores.facts_after(snapshot.journal_sequence if snapshot is not None else 0)]
-    if snapshot is None and not facts:
+        refused = candidate
+        if isinstance(candidate, Candidate):
+            facts = await _facts_after(stores, candidate.snapshot.journal_sequence)
+            try:
+                engine.restore(candidate.snapshot, facts)
+            except msgspec.ValidationError as error:
+                refused = RefusedSnapshot(candidate.name, f"not understood: {error}")
+            else:
+                return _restored(engine, logger, candidate.snapshot.at_ns, facts, at_ns)
+        assert isinstance(refused, RefusedSnapshot), "what cannot be used says why"
+        logger.warning("snapshot refused: %s: %s", refused.name, refused.reason)
+    facts = await _facts_after(stores, 0)
+    if not facts:
         logger.info("new session: nothing to restore")
         return Restored(is_restored=False, differences=())
-    engine.restore(snapshot, facts)
-    _say(engine, logger, snapshot.at_ns if snapshot is not None else None, at_ns, len(facts))
-    return Restored(is_restored=True, differences=())
+    engine.restore(None, facts)
+    return _restored(engine, logger, None, facts, at_ns)
+
+
+async def _facts_after(stores: Stores, sequence: int) -> list[Fact]:
+    return [fact for _, fact in await stores.facts_after(sequence)]
+
+
+def _restored(engine: Engine, logger: logging.Logger, snapshot_ns: int | None, facts: list[Fact], at_ns: int) -> Restored:
+    _say(engine, logger, snapshot_ns, at_ns, len(facts))
+    newest_ns = max(snapshot_ns or 0, *(fact.at_ns for fact in facts), 0)
+    return Restored(is_restored=True, differences=(), newest_ns=newest_ns)
 
 
 def _say(engine: Engine, logger: logging.Logger, snapshot_at_ns: int | None, at_ns: int, facts: int) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from arbitrage.app.starting import guarded, trade
+from arbitrage.app.starting import duration, guarded, trade
 from arbitrage.ops.config import Loaded, find_config_dir, load
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FOLDER", help="configuration folder (default: ARBITRAGE_CONFIG_DIR or ./config)"
     )
     parser.add_argument(
-        "--for", dest="seconds", type=float, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
+        "--for", dest="seconds", type=duration, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
     )
 
 

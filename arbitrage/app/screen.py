@@ -6,6 +6,7 @@ Redraws on a terminal, prints a plain block now and then elsewhere. Reads views 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, TextIO
 
 from rich.console import Console, Group
@@ -24,16 +25,28 @@ OUTCOMES_SHOWN = 4
 PLAIN_WIDTH = 160
 
 
+class _Console(Console):
+    """A console that says when its reader left, instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the broken pipe out."""
+        raise BrokenPipeError
+
+
 class Screen:
     """One terminal's picture of one running."""
 
     def __init__(self, description: dict[str, Any], stream: TextIO) -> None:
         self._description = description
         self._is_terminal = stream.isatty()
-        self._console = Console(file=stream, width=None if self._is_terminal else PLAIN_WIDTH, highlight=False)
+        self._console = _Console(file=stream, width=None if self._is_terminal else PLAIN_WIDTH, highlight=False)
 
     async def run(self, running: Running) -> None:
-        """Show until cancelled."""
+        """Show until cancelled, or until the reader left."""
+        with contextlib.suppress(BrokenPipeError):
+            await self._show(running)
+
+    async def _show(self, running: Running) -> None:
         if not self._is_terminal:
             while True:
                 self._console.print(self._picture(running))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import logging
+import math
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
 
 import uvloop
 
-from arbitrage.app.clock import engine_clock
+from arbitrage.app.clock import EngineClock
 from arbitrage.app.daemon import Daemon, open_running
 from arbitrage.app.exits import Exit
 from arbitrage.app.modes import RefusedToTrade, check_mode
 from arbitrage.app.notify import Notifier
 from arbitrage.app.running import Running
+from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import MarketsMoved
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.log_lines import LogLine
@@ -23,6 +28,8 @@ from arbitrage.ops.log_sources import stream_entry
 from arbitrage.ops.logs import Logs, is_journal
 from arbitrage.ops.preflight import database_problems, fee_report, folder_problems, live_refusal
 from arbitrage.ops.problems import ConfigError
+from arbitrage.ops.status import Status, read_status
+from arbitrage.store.locks import FolderLock
 from arbitrage.store.rows import LogRow
 from arbitrage.store.stores import STORE_REFUSALS, Stores
 
@@ -33,8 +40,12 @@ class DatabaseAway(Exception):
     """A named database does not answer at start: exit status 1, so that a service manager tries again."""
 
 
+class FolderHeld(Exception):
+    """Another daemon runs on the data folder; the text names it."""
+
+
 Extra = Callable[[Running], Coroutine[object, object, None]]
-"""Work beside the daemon, such as a screen; cancelled with it."""
+"""Work beside the daemon, such as a screen; cancelled with it, and the daemon stops when it ends."""
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -46,6 +57,17 @@ def id_prefix(now_ns: int) -> str:
         number, digit = divmod(number, 36)
         text = _DIGITS[digit] + text
     return f"a{text}"
+
+
+def duration(text: str) -> float:
+    """Read `--for`: seconds, not negative. Raises argparse.ArgumentTypeError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time from now on")
+    return seconds
 
 
 def guarded(work: Callable[[], Awaitable[int]]) -> int:
@@ -61,7 +83,7 @@ def guarded(work: Callable[[], Awaitable[int]]) -> int:
     except RefusedToTrade as refusal:
         print(refusal, file=sys.stderr)
         return Exit.REFUSED_TO_TRADE
-    except (*STORE_REFUSALS, DatabaseAway) as refusal:
+    except (*STORE_REFUSALS, DatabaseAway, FolderHeld) as refusal:
         print(refusal, file=sys.stderr)
         return Exit.CHECK_FAILED
 
@@ -95,13 +117,37 @@ async def trade(
 ) -> tuple[int, Running]:
     """Open a daemon and run it until stopped, or for so many seconds (0: until stopped). Returns status and what ran."""
     check(loaded)
+    with held(Path(loaded.settings.store.data_dir)):
+        return await _trade(loaded, reload=reload, is_quiet=is_quiet, seconds=seconds, beside=beside)
+
+
+@contextlib.contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """Claim a data folder: status, bans and logs have one writer. Raises FolderHeld."""
+    lock = FolderLock(data_dir / "daemon.lock")
+    if not lock.acquire():
+        status = read_status(data_dir)
+        holder = f" (process {status.pid}, session {status.session_id})" if isinstance(status, Status) else ""
+        raise FolderHeld(
+            f"{data_dir}: another daemon runs on this data folder{holder}; stop it, "
+            "or give this one a folder of its own with ARBITRAGE__STORE__DATA_DIR"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _trade(
+    loaded: Loaded, *, reload: Callable[[], Loaded], is_quiet: bool, seconds: float, beside: Extra | None
+) -> tuple[int, Running]:
     settings = loaded.settings
     stream = None if is_quiet else sys.stdout
     logs = Logs(
         settings.log, settings.env, redactor=loaded.redactor, stream=stream, for_journal=is_journal(os.environ, sys.stdout)
     )
     logs.start()
-    clock = engine_clock()
+    clock = EngineClock()
     try:
         logger.info("starting: env %s, mode %s, session %s", settings.env, settings.mode, settings.session_name)
         logger.info("%s", fee_report(loaded))
@@ -110,12 +156,18 @@ async def trade(
         attach(logs, running.stores)
         daemon = Daemon(running, reload, Notifier.from_environment())
         if beside is not None:
-            daemon.supervisor.spawn("beside", beside(running))
+            daemon.supervisor.spawn("beside", _until_it_ends(beside(running), daemon.supervisor))
         if seconds:
             asyncio.get_running_loop().call_later(seconds, daemon.supervisor.stop)
         return await daemon.run(), running
     finally:
         logs.stop()
+
+
+async def _until_it_ends(work: Coroutine[object, object, None], supervisor: Supervisor) -> None:
+    """Stop the house, tidily, when the work beside it has ended: nobody watches any more."""
+    await work
+    supervisor.stop()
 
 
 def attach(logs: Logs, stores: Stores) -> None:

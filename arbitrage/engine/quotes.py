@@ -13,17 +13,10 @@ from arbitrage.market.board import Board
 from arbitrage.market.doubt import Doubt
 from arbitrage.model.events import Level
 from arbitrage.model.instruments import Instrument, Node, Side
-from arbitrage.model.money import (
-    E8,
-    Asset,
-    div_down,
-    div_up,
-    fee_up_e8,
-    notional_down_e8,
-    notional_up_e8,
-    recover_quantity_down_e8,
-)
+from arbitrage.model.money import E8, Asset, div_down, div_up
 from arbitrage.model.settings import StrategySettings
+from arbitrage.strategy.ladder import Ladder, LegTerms, named_fee_ppm
+from arbitrage.strategy.valuation import Conversion
 
 Step = tuple[int, Side]
 """A market and the side that turns what we hold into what we want."""
@@ -31,6 +24,8 @@ Route = tuple[Step, ...]
 ROUTES_MAX = 8
 """Ways tried for one asset, the shortest first."""
 LEVELS_MAX = 200
+TERMS = LegTerms(LEVELS_MAX, 0, lot_e8=1)
+"""A value is of amounts, not of orders: no lot, no slack."""
 
 
 class BookQuotes:
@@ -65,15 +60,20 @@ class BookQuotes:
             return amount_e8
         assert self.now_ns > 0, "a value is as of a moment"
         for route in self._routes_from(asset):
-            value_e8: int | None = amount_e8 if amount_e8 > 0 else -amount_e8
-            for market, side in route:
-                if value_e8 is None or self.doubt(market) is not None:
-                    value_e8 = None
-                    break
-                value_e8 = self._turn(market, side, value_e8) if amount_e8 > 0 else self._turn_back(market, side, value_e8)
+            value_e8 = self._walk(route, abs(amount_e8), is_back=amount_e8 < 0)
             if value_e8 is not None:
                 return value_e8 if amount_e8 > 0 else -value_e8
         return None
+
+    def _walk(self, route: Route, amount_e8: int, *, is_back: bool) -> int | None:
+        value_e8: int | None = amount_e8
+        for market, side in route:
+            if value_e8 is None or self.doubt(market) is not None:
+                return None
+            if not value_e8:
+                return 0  # too little to be worth a unit on the way
+            value_e8 = self._turn(market, side, value_e8, is_back=is_back)
+        return value_e8
 
     def unit_quote(self, node: Node) -> tuple[int, int] | None:
         """Return what one whole unit sells and buys for at the touch, leaving through that venue's own markets first."""
@@ -127,57 +127,17 @@ class BookQuotes:
         assert all(route[-1][0] != route[0][0] for route in two), "a way of two steps uses two markets"
         return tuple((one + two)[:ROUTES_MAX])
 
-    def _turn(self, market: int, side: Side, amount_e8: int) -> int | None:
-        """Spend `amount_e8` and return what arrives."""
+    def _turn(self, market: int, side: Side, amount_e8: int, *, is_back: bool) -> int | None:
+        """Return what spending an amount brings, or (back) what the opposite order must spend for it to arrive."""
         instrument = self._board.instruments[market]
         assert instrument is not None, "a route leads through known markets"
         assert amount_e8 > 0, "something is turned"
-        left_e8, got_e8 = amount_e8, 0
-        for price_e8, quantity_e8 in self._exact(instrument, side):
-            if side is Side.SELL:
-                take_e8 = min(left_e8, quantity_e8)
-                got_e8 += notional_down_e8(price_e8, take_e8)
-                left_e8 -= take_e8
-            else:
-                take_e8 = min(div_down(left_e8 * E8, price_e8), quantity_e8)
-                got_e8 += take_e8
-                left_e8 = left_e8 - notional_up_e8(price_e8, take_e8) if take_e8 == quantity_e8 else 0
-            if left_e8 <= 0:
-                return max(0, got_e8 - fee_up_e8(got_e8, max(0, instrument.fees.taker_ppm)))
-        return None
-
-    def _turn_back(self, market: int, side: Side, amount_e8: int) -> int | None:
-        """Return what it costs to get `amount_e8` back by the opposite order."""
-        instrument = self._board.instruments[market]
-        assert instrument is not None, "a route leads through known markets"
-        wanted_e8 = amount_e8 + fee_up_e8(amount_e8, max(0, instrument.fees.taker_ppm))
-        assert wanted_e8 >= amount_e8, "a fee makes nothing cheaper"
-        cost_e8 = 0
-        for price_e8, quantity_e8 in self._exact(instrument, side.opposite):
-            if side is Side.SELL:
-                take_e8 = min(wanted_e8, quantity_e8)
-                cost_e8 += notional_up_e8(price_e8, take_e8)
-                wanted_e8 -= take_e8
-            else:
-                take_e8 = min(div_up(wanted_e8 * E8, price_e8), quantity_e8)
-                cost_e8 += take_e8
-                wanted_e8 -= notional_down_e8(price_e8, take_e8)
-            if wanted_e8 <= 0:
-                return cost_e8
-        return None
-
-    def _exact(self, instrument: Instrument, side: Side) -> list[tuple[int, int]]:
-        rows = []
-        for price, quantity in self.levels(instrument.id, side):
-            quantity_e8 = recover_quantity_down_e8(quantity, 1)
-            assert quantity_e8 >= 0, "a level shows nothing or more"
-            if not quantity_e8:
-                continue
-            try:
-                rows.append((instrument.ticks.recover_e8(price), quantity_e8))
-            except ValueError:
-                break  # nothing behind a price that no grid explains is counted on
-        return rows
+        way = side.opposite if is_back else side
+        conversion = Conversion(Ladder(self._board.books[market], instrument, way, TERMS), named_fee_ppm(instrument))
+        try:
+            return conversion.cost_e8(amount_e8) if is_back else conversion.yield_e8(amount_e8)
+        except ValueError:
+            return None  # a level off the tick grid: the venue changed a rule, and the board will hold the symbol for it
 
 
 def _ways(instruments: Sequence[Instrument], asset: Asset) -> list[tuple[int, Side, Asset]]:

@@ -22,7 +22,10 @@ from arbitrage.sim.server.listener import Listener
 from arbitrage.sim.server.timeline import Timeline
 from arbitrage.sim.server.upbit import UpbitServer
 
-EXAMPLE = "example: arbitrage sim --scenario synthetic --seed 7 --speed 2 --for 60 --json"
+EXAMPLE = """example:
+  arbitrage sim --scenario synthetic --seed 7 --speed 2 --for 60 --json
+
+exit status: 0 done, 2 bad usage, unknown scenario, missing or damaged recordings"""
 
 
 class SimOptions(msgspec.Struct, frozen=True):
@@ -154,8 +157,9 @@ def _report(served: Served) -> None:
 def parse_options(argv: Sequence[str], clock: Callable[[], int]) -> SimOptions:
     """Read the command line; argparse ends the process with status 2 on bad usage."""
     parser = argparse.ArgumentParser(
-        prog="arbitrage sim", description="Serve simulated Binance and Upbit on loopback.", epilog=EXAMPLE
-    )
+        prog="arbitrage sim", description="Serve simulated Binance and Upbit on loopback.",
+        epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--scenario", default="synthetic", help=f"{', '.join(SCENARIOS)}, or several joined by +")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as the scenario's own time (default 1)")

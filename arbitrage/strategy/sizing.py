@@ -3,7 +3,7 @@
 The relaxation gives a bound from above for every size. Sizes are counted in lots of the leg that has the fewest of them,
 and every size whose bound is not below the best outcome found so far is tried. So the result is the exact optimum over all
 quantities on the lot grids whenever no more than `SIZES_MAX` such sizes remain (`is_exact`); otherwise the sizes nearest to
-the peak are tried, and what is lost is at most about one lot of each other leg. A fee in a third asset makes the bound,
+the peak are tried, and what is lost is at most about one lot of each leg. A fee in a third asset makes the bound,
 never the outcome, approximate.
 """
 

@@ -40,8 +40,8 @@ def test_buying_back_walks_the_asks_for_more_than_is_owed() -> None:
     _, quotes = quoted()
     value = quotes.value_in_reporting(BTC, -7 * E8 // 10)
     assert value is not None
-    wanted_e8 = 7 * E8 // 10 + 7 * E8 // 10 * 500 // 1_000_000
-    assert value == -(100_010 * (E8 // 2) + 100_110 * (wanted_e8 - E8 // 2))
+    exact = (100_010 * 5 + 100_110 * 2) * E8 / 10 / (1 - 500 / 1_000_000)
+    assert exact <= -value < exact * 1.000_1
 
 
 def test_won_is_turned_at_its_own_book_and_bought_back_there() -> None:
@@ -49,7 +49,7 @@ def test_won_is_turned_at_its_own_book_and_bought_back_there() -> None:
     worth = quotes.value_in_reporting(KRW, 1_401_000 * E8)
     owed = quotes.value_in_reporting(KRW, -1_399_000 * E8)
     assert worth is not None and owed is not None
-    assert worth == 1_000 * E8 - 1_000 * E8 * 500 // 1_000_000
+    assert worth == 1_000 * E8 * 1_000_000 // 1_000_500, "Upbit takes its fee on top"
     assert -owed > 1_000 * E8, "the fee is owed too"
 
 
@@ -124,3 +124,10 @@ def test_an_empty_side_has_no_touch() -> None:
     world, quotes = quoted()
     world.feed(BookFull(world.now_ns, 2, [BookUnit(0.0, 1_399.0, 0.0, 5.0)], world.now_ns // 1_000_000, False))
     assert quotes._touch(2, Side.SELL) is None
+
+
+def test_dust_is_worth_nothing_which_is_not_the_same_as_having_no_value() -> None:
+    world, quotes = quoted()
+    assert quotes.value_in_reporting(KRW, 1) == 0
+    world.feed(LinkDown(world.now_ns, UPBIT, "upbit", (2,), "cut"))
+    assert quotes.value_in_reporting(KRW, 1) == 0, "by way of BTC"
