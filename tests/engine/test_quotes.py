@@ -129,6 +129,6 @@ def test_an_empty_side_has_no_touch() -> None:
 def test_dust_is_worth_nothing_which_is_not_the_same_as_having_no_value() -> None:
     world, quotes = quoted()
     assert quotes.value_in_reporting(KRW, 1) == 0
-    world.feed(BookFull(world.now_ns, 2, [], world.now_ns // 1_000_000, False))
+    world.feed(BookFull(world.now_ns, 2, [BookUnit(1_400.0, 1_401.0, 1.0, 1.0)], world.now_ns // 1_000_000, False))
     assert quotes.doubt(2) is not None and quotes.doubt(1) is None
     assert quotes.value_in_reporting(KRW, 1) == 0, "by way of BTC"

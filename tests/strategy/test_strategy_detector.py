@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
-from strategy_world import (
-    MS_NS,
-    NOW_NS,
-    Doubt,
-    PlainBoard,
-    PlainBook,
-    balances,
-    confirmed,
-    instrument,
-    node,
-    rich,
-    settings,
+from strategy_boards import (
+    BOTH,
+    BTC_USDT,
+    KRW_BTC,
+    KRW_USDT,
+    ceil_div,
+    detect,
+    kimchi_board,
+    missed,
+    only,
+    triangle,
 )
+from strategy_world import MS_NS, NOW_NS, Doubt, PlainBoard, PlainBook, balances, confirmed, instrument, node, rich, settings
 
-from arbitrage.model.instruments import FeePayment, Instrument, Side
+from arbitrage.model.instruments import Side
 from arbitrage.model.money import E8, PPM
 from arbitrage.model.opportunities import Opportunity, Refusal
-from arbitrage.model.settings import StrategySettings
 from arbitrage.strategy.board import refusal_of
 from arbitrage.strategy.detector import REMEMBERED_MAX, Detector
 from arbitrage.strategy.found import Found, Missed
-from arbitrage.strategy.sizer import FreeE8
-
-BTC_USDT, KRW_BTC, KRW_USDT, ETH_USDT, KRW_ETH = range(5)
-BOTH = {asset: confirmed() for asset in ("BTC", "ETH", "USDT")}
-
-
-def kimchi_board(coins: int = 1, *, payment: FeePayment = FeePayment.RECEIVED, lot_e8: int = 1000) -> PlainBoard:
-    """Make Binance and Upbit with BTC (and ETH) 2.6 % dearer in Korea, one ask and two bids of depth."""
-    named = "BNB" if payment is FeePayment.NAMED else None
-    instruments: list[Instrument | None] = [
-        instrument(
-            BTC_USDT, "binance", "BTC/USDT", fee_ppm=1000, payment=payment, named=named, tick_e8=E8 // 100,
-            lot_e8=lot_e8, quantity_e8_min=1000, notional_e8_min=5 * E8,
-        ),
-        instrument(
-            KRW_BTC, "upbit", "BTC/KRW", fee_ppm=500, payment=FeePayment.QUOTE, tick_e8=1000 * E8, notional_e8_min=5000 * E8
-        ),
-        instrument(KRW_USDT, "upbit", "USDT/KRW", fee_ppm=500, payment=FeePayment.QUOTE, tick_e8=E8, notional_e8_min=5000 * E8),
-    ]  # fmt: skip
-    books = [
-        PlainBook([(59_990.0, 5.0)], [(60_000.0, 0.5), (60_010.0, 1.0)]),
-        PlainBook([(85_000_000.0, 0.3), (84_900_000.0, 1.0)], [(85_100_000.0, 1.0)]),
-        PlainBook([(1379.0, 500_000.0)], [(1380.0, 30_000.0), (1381.0, 200_000.0)]),
-    ]
-    if coins == 2:
-        instruments.append(instrument(ETH_USDT, "binance", "ETH/USDT", fee_ppm=1000, tick_e8=E8 // 100, lot_e8=10_000))
-        instruments.append(instrument(KRW_ETH, "upbit", "ETH/KRW", fee_ppm=500, payment=FeePayment.QUOTE, tick_e8=1000 * E8))
-        books.append(PlainBook([(3000.0, 20.0)], [(3001.0, 20.0)]))
-        books.append(PlainBook([(4_140_000.0, 20.0)], [(4_141_000.0, 20.0)]))
-    return PlainBoard(instruments, books)
-
-
-def detect(
-    board: PlainBoard, chosen: StrategySettings, free_e8: FreeE8 = rich, *, notional_e8_max: int | None = None
-) -> list[Found]:
-    detector = Detector(chosen, notional_e8_max=notional_e8_max)
-    return detector.detect(board, free_e8, set(board.all_markets), NOW_NS)
-
-
-def only(found: Sequence[Found]) -> Opportunity:
-    assert len(found) == 1, found
-    assert isinstance(found[0], Opportunity), found[0]
-    return found[0]
-
-
-def missed(found: Sequence[Found]) -> Missed:
-    assert len(found) == 1, found
-    assert isinstance(found[0], Missed), found[0]
-    return found[0]
-
-
-def ceil_div(numerator: int, denominator: int) -> int:
-    return -(-numerator // denominator)
 
 
 def test_planted_cycle_is_found_with_its_size_limited_profit_to_the_last_unit() -> None:
@@ -277,105 +221,6 @@ def test_fixed_transfer_costs_are_paid_before_anything_is_earned() -> None:
     assert missed(run("5")).reason is Refusal.BELOW_THRESHOLD
 
 
-def named_board() -> PlainBoard:
-    board = kimchi_board(payment=FeePayment.NAMED)
-    board.instruments.append(instrument(3, "binance", "BNB/USDT", tick_e8=E8 // 100, lot_e8=100_000))
-    board.books.append(PlainBook([(600.0, 1000.0)], [(601.0, 1000.0)]))
-    return board
-
-
-def test_a_fee_in_a_third_asset_is_bought_at_its_ask_and_counted_at_its_bid() -> None:
-    found = only(detect(named_board(), settings(transfers=BOTH)))
-    assert found.legs[0].fee_asset == "BNB" and found.legs[0].received_e8 == found.legs[0].quantity_e8
-    fee_usdt = ceil_div(found.legs[0].spent_e8 * 1000, PPM)
-    fee_bnb = ceil_div(fee_usdt, 600)
-    assert found.legs[0].fee_e8 == fee_bnb
-    assert found.net_e8 == found.amount_out_e8 - found.amount_in_e8 - fee_bnb * 601
-    parts = found.breakdown
-    assert parts.top_of_book_e8 - parts.depth_e8 - parts.fees_e8 - parts.transfers_e8 == parts.net_e8
-
-
-def test_a_third_asset_that_covers_only_part_of_the_fees_limits_the_size() -> None:
-    ample = {"USDT@binance": 10**15, "BTC@upbit": 10**15, "KRW@upbit": 10**18}
-    whole = only(detect(named_board(), settings(transfers=BOTH), balances({**ample, "BNB@binance": 10**12})))
-    half = whole.legs[0].fee_e8 // 2
-    part = only(detect(named_board(), settings(transfers=BOTH), balances({**ample, "BNB@binance": half})))
-    assert half - 20_000 < part.legs[0].fee_e8 <= half
-    none = missed(detect(named_board(), settings(transfers=BOTH), balances(ample)))
-    assert none.reason is Refusal.INSUFFICIENT_BALANCE and "fees" in none.detail
-
-
-def test_a_third_asset_without_a_book_is_no_fee_asset() -> None:
-    board = named_board()
-    board.instruments[3] = None
-    line = missed(detect(board, settings(transfers=BOTH)))
-    assert line.reason is Refusal.NO_FX and "BNB@binance" in line.detail
-
-
-def test_a_third_asset_that_a_leg_spends_must_cover_both() -> None:
-    fee = {"fee_ppm": 1000, "payment": FeePayment.NAMED, "named": "BNB", "lot_e8": 1000}
-    board = PlainBoard(
-        [
-            instrument(0, "v", "BTC/USDT", **fee),  # type: ignore[arg-type]  # one set of keywords for three markets
-            instrument(1, "v", "BNB/BTC", **fee),  # type: ignore[arg-type]  # as above
-            instrument(2, "v", "BNB/USDT", **fee),  # type: ignore[arg-type]  # as above
-        ],
-        [
-            PlainBook([(60_000.0, 10.0)], [(60_001.0, 10.0)]),
-            PlainBook([(0.0103, 100.0)], [(0.0104, 100.0)]),
-            PlainBook([(599.0, 100.0)], [(600.0, 100.0)]),
-        ],
-    )
-    own = {"USDT@v": 10**14, "BTC@v": 10**10, "BNB@v": 10 * E8}
-    found = only(detect(board, settings(), balances(own)))
-    spent = sum(leg.spent_e8 for leg in found.legs if leg.spent.asset == "BNB")
-    fees = sum(leg.fee_e8 for leg in found.legs)
-    assert 99 * E8 // 10 < spent + fees <= 10 * E8 and fees > 0
-
-
-def test_a_fee_that_the_start_asset_cannot_be_sold_for_is_refused() -> None:
-    fee = {"fee_ppm": 100, "payment": FeePayment.NAMED, "named": "FEE"}
-    board = triangle()
-    board.instruments[2] = instrument(2, "v", "BNB/BTC", lot_e8=100_000, **fee)  # type: ignore[arg-type]  # three keywords
-    board.instruments.append(instrument(4, "v", "FEE/USDT"))
-    board.books.append(PlainBook([(1.0, 10_000.0)], [(1.0, 10_000.0)]))
-    assert only(detect(board, settings())).legs[2].fee_asset == "FEE"
-    board.books[3].bids = [(60_000.0, 0.00001)]
-    line = missed(detect(board, settings()))
-    assert line.reason is Refusal.NO_FX and "BTC@v" in line.detail
-
-
-def test_a_third_asset_that_is_the_quote_asset_is_paid_on_top() -> None:
-    board = kimchi_board()
-    board.instruments[BTC_USDT] = instrument(
-        BTC_USDT, "binance", "BTC/USDT", fee_ppm=1000, payment=FeePayment.NAMED, named="USDT", tick_e8=E8 // 100, lot_e8=1000
-    )
-    found = only(detect(board, settings(transfers=BOTH)))
-    leg = found.legs[0]
-    assert leg.fee_asset == "USDT" and leg.received_e8 == leg.quantity_e8
-    assert leg.spent_e8 - leg.fee_e8 == sum(
-        price * quantity for price, quantity in ((60_000, 50_000_000), (60_010, leg.quantity_e8 - 50_000_000))
-    )
-
-
-def triangle(*, has_usdt: bool = True) -> PlainBoard:
-    """Make BTC > ETH > BNB > BTC, which gains 1 %, and BTC/USDT beside it."""
-    instruments: list[Instrument | None] = [
-        instrument(0, "v", "ETH/BTC", lot_e8=100_000),
-        instrument(1, "v", "BNB/ETH", lot_e8=100_000),
-        instrument(2, "v", "BNB/BTC", lot_e8=100_000),
-    ]
-    books = [
-        PlainBook([(0.0499, 10.0)], [(0.05, 10.0)]),
-        PlainBook([(0.199, 100.0)], [(0.2, 100.0)]),
-        PlainBook([(0.0101, 40.0)], [(0.0102, 40.0)]),
-    ]
-    if has_usdt:
-        instruments.append(instrument(3, "v", "BTC/USDT", fee_ppm=1000, lot_e8=1000))
-        books.append(PlainBook([(60_000.0, 0.001), (59_000.0, 10.0)], [(60_100.0, 10.0)]))
-    return PlainBoard(instruments, books)
-
-
 def test_profit_in_another_asset_is_valued_at_the_executable_book() -> None:
     found = only(detect(triangle(), settings()))
     assert str(found.start) == "BTC@v" and found.name == "BTC@v > ETH > BNB > BTC"
@@ -400,6 +245,11 @@ def test_profit_that_no_executable_book_values_is_refused(spoil: str) -> None:
         board.books[3].asks = [(60_100.0, 0.1)]
     line = missed(detect(board, settings()))
     assert line.reason is Refusal.NO_FX and "no executable book values" in line.detail
+
+
+def test_a_limit_on_the_input_that_no_minimum_fits_is_not_called_a_balance() -> None:
+    line = missed(detect(kimchi_board(), settings(transfers=BOTH), notional_e8_max=4 * E8))
+    assert line.reason is Refusal.BELOW_MINIMUM and "limit on the input" in line.detail
 
 
 def test_the_limit_on_the_input_holds_in_the_reporting_asset() -> None:
@@ -428,6 +278,9 @@ def test_a_doubted_market_is_a_refusal_with_its_reason(doubt: Doubt, reason: Ref
     board.doubts[BTC_USDT] = doubt
     line = missed(detect(board, settings(transfers=BOTH)))
     assert (line.reason, line.detail) == (reason, "BTC/USDT@binance")
+    assert line.edge_ppm == int((85_000_000 * 0.9995 * 0.999 / (60_000 * 1380 * 1.0005) - 1) * PPM)
+    board.doubts = {KRW_BTC: doubt}
+    assert missed(detect(board, settings(transfers=BOTH))).detail == "BTC/KRW@upbit"
     assert refusal_of(doubt) is reason
 
 

@@ -133,14 +133,15 @@ def test_a_ladder_ends_at_the_largest_order_and_at_what_may_be_locked() -> None:
 
 
 def test_a_limit_price_is_rounded_against_us_but_never_short_of_the_touched_level() -> None:
-    bands = TickTable((TickBand(0, 1), TickBand(1000, 7)))
+    bands = TickTable((TickBand(0, 1), TickBand(1000, 8)))
     rules = msgspec.structs.replace(instrument(0, "v", "A/B"), ticks=bands)
     for price in range(900, 1200):
         for slack in (0, 999, 50_000):
-            bought = price_limit_e8(rules, Side.BUY, price, slack)
-            assert price <= bought <= price * (PPM + slack) // PPM
-            sold = price_limit_e8(rules, Side.SELL, price, slack)
-            assert price * (PPM - slack) <= sold * PPM and sold <= price
+            allowed = [at for at in range(800, 1400) if at < 1000 or at % 8 == 0]
+            highest = max(at for at in allowed if at * PPM <= price * (PPM + slack))
+            assert price_limit_e8(rules, Side.BUY, price, slack) == max(price, highest)
+            lowest = min(at for at in allowed if at * PPM >= price * (PPM - slack))
+            assert price_limit_e8(rules, Side.SELL, price, slack) == min(price, lowest)
     assert price_limit_e8(instrument(0, "v", "A/B"), Side.SELL, 1, 100_000) == 1
 
 

@@ -153,6 +153,21 @@ def test_a_product_of_exactly_one_plus_the_screen_is_not_dropped_by_rounding() -
     assert set(screen.passing) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("price", [1e300, 5e-324, 1e18, 1e-18, float("inf"), float("nan"), -1.0])
+def test_a_price_that_no_venue_means_is_no_price(price: float) -> None:
+    board = PlainBoard(
+        [instrument(0, "v", "A/B"), instrument(1, "v", "B/C"), instrument(2, "v", "A/C")],
+        [PlainBook([(at, 1.0)], [(at, 1.0)]) for at in (price, 1.1, 1.0)],
+    )
+    graph = Graph(board.instruments, {})
+    screen = Screen(graph, SegmentTable(graph, enumerate_cycles(graph, 3), 10), 0)
+    screen.update(board.books, {0, 1, 2})
+    assert not screen.passing
+    board.books[0].bids, board.books[0].asks = [(1.0, 1.0)], [(1.0, 1.0)]
+    screen.update(board.books, {0})
+    assert set(screen.passing) == {0, 1, 2}, "and it leaves nothing behind"
+
+
 def test_cutting_takes_the_two_busiest_nodes_and_balances_the_halves() -> None:
     coins = [f"C{position}" for position in range(6)]
     instruments: list[Instrument | None] = []

@@ -20,7 +20,7 @@ from strategy_world import (
 from arbitrage.model.events import Level
 from arbitrage.model.instruments import FeePayment, Instrument, Node, Side
 from arbitrage.model.money import E8
-from arbitrage.model.opportunities import Opportunity
+from arbitrage.model.opportunities import Opportunity, Refusal
 from arbitrage.model.settings import StrategySettings, TransferSettings
 from arbitrage.strategy.detector import Detector
 from arbitrage.strategy.found import Missed
@@ -157,3 +157,25 @@ def test_size_and_profit_equal_an_exhaustive_search(block: int) -> None:
         paid += counts[0]
         missed += counts[1]
     assert paid > 5 and missed > 5
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_a_search_cut_short_loses_at_most_one_lot_of_every_leg(block: int) -> None:
+    compared = worse = 0
+    for seed in range(200 * block, 200 * block + 200):
+        ring = random_ring(random.Random(seed))
+        rules = [known for known in ring.board.instruments if known is not None]
+        bare = [msgspec.structs.replace(known, quantity_e8_min=0, notional_e8_min=0) for known in rules]
+        ring.board.instruments = list(bare)
+        whole = Detector(ring.settings).detect(ring.board, ring.free, ring.board.all_markets, NOW_NS)
+        hurried = Detector(msgspec.structs.replace(ring.settings, sizing_budget_us=1))
+        short = {line.cycle: line for line in hurried.detect(ring.board, ring.free, ring.board.all_markets, NOW_NS)}
+        for line in whole:
+            other = short[line.cycle]
+            if isinstance(line, Opportunity) and not (isinstance(other, Missed) and other.reason is Refusal.TIME_BUDGET):
+                found = other.net_e8 if isinstance(other, Opportunity) else 0
+                lots = sum(line.amount_in_e8 * bare[leg.market].lot_e8 // leg.quantity_e8 + 1 for leg in line.legs)
+                assert line.net_e8 - lots <= found <= line.net_e8
+                compared += 1
+                worse += found < line.net_e8
+    assert compared > 20 and worse > 0
