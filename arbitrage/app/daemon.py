@@ -10,7 +10,6 @@ import logging
 import random
 import signal
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import EngineClock
@@ -53,6 +52,7 @@ class Daemon:
         self.running = running
         self.supervisor = Supervisor()
         self._reload = reload
+        self._reloading = asyncio.Lock()
         self._notifier = notifier
         self._housekeeping = Housekeeping(running, notifier)
         self._bans = BanFile(running.stores.data_dir)
@@ -64,7 +64,7 @@ class Daemon:
     async def run(self) -> int:
         """Connect and trade until stopped; return the exit status."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._on_unowned)
+        loop.set_exception_handler(self.supervisor.on_unowned)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.supervisor.stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self.supervisor.spawn("reload", self._reload_whole()))
@@ -83,6 +83,10 @@ class Daemon:
 
     async def _reload_whole(self) -> None:
         """Read the configuration again (SIGHUP): taken over whole, or the old one stays whole."""
+        async with self._reloading:
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         running = self.running
         self._notifier.reloading()
         try:
@@ -104,12 +108,11 @@ class Daemon:
         self.running.frames += 1
         for event in events:
             if type(event) is FeedFault:
-                self._note_fault(event)
+                self._log_fault(event)
         self.running.door.feed(events)
 
-    def _note_fault(self, fault: FeedFault) -> None:
-        """Count a venue's fault and log it; one that comes again within a minute is counted only."""
-        self.running.metrics.error(fault.at_ns)
+    def _log_fault(self, fault: FeedFault) -> None:
+        """Log a venue's fault, each kind once a minute; every one is counted by the board."""
         key = (fault.venue, fault.kind)
         if fault.at_ns >= self._next_fault_line_ns.get(key, 0):
             self._next_fault_line_ns[key] = fault.at_ns + FAULT_LINE_NS
@@ -129,14 +132,6 @@ class Daemon:
             name: make_session(Venue(name), section, {symbol: ids[(name, symbol)] for symbol in section.symbols}, wiring)
             for name, section in settings.venues.items()
         }
-
-    def _on_unowned(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Stop the house when a callback fails that no task owns, such as a decision or a paper fill."""
-        failure = context.get("exception")
-        if failure is None or "handle" not in context:
-            loop.default_exception_handler(context)
-            return
-        self.supervisor.fail("callback", failure)
 
     def _resync(self, market: int) -> None:
         venue, _ = self.running.settings.market_symbols[market]

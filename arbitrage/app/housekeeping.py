@@ -51,6 +51,8 @@ class Housekeeping:
             if now_ns >= self._next_second_ns:
                 self._next_second_ns = now_ns + SECOND_NS
                 self._every_second(now_ns)
+            self._say_armed()
+            self._maybe_ready(now_ns)
             if now_ns >= self._next_snapshot_ns:
                 self._next_snapshot_ns = now_ns + interval_ns
                 await self._save_snapshot()
@@ -90,8 +92,6 @@ class Housekeeping:
         self._count_faults(now_ns)
         self._give_sign(now_ns)
         running.stores.offer_metrics(running.metrics.fields(now_ns))
-        self._say_armed()
-        self._maybe_ready(now_ns)
         self._notifier.status(self.status_text())
         try:
             write_status(running.stores.data_dir, self._status(now_ns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Any
 
 
 class Supervisor:
@@ -38,6 +39,14 @@ class Supervisor:
         if self.failure is None:
             self.failure, self.failed_task = failure, name
         self._stopping.set()
+
+    def on_unowned(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Be the loop's exception handler: a callback that no task owns (a decision, a paper fill) fails like a task."""
+        failure = context.get("exception")
+        if failure is None or "handle" not in context:
+            loop.default_exception_handler(context)
+            return
+        self.fail("callback", failure)
 
     async def close(self) -> None:
         """Cancel what still runs and wait for it."""
