@@ -19,7 +19,7 @@ from arbitrage.app.door import Door
 from arbitrage.app.modes import VirtualTiming, paper_transport
 from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import Append, Judged, Report
-from arbitrage.model.events import Event, Funded, InstrumentsRead, LinkUp, StoreReported, Wake
+from arbitrage.model.events import ClockMeasured, Event, Funded, InstrumentsRead, LinkUp, StoreReported, Wake
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import Instrument, TradingStatus, Venue
 from arbitrage.model.money import Asset, parse_e8
@@ -67,7 +67,7 @@ class NullJournal:
 
 
 class HashingRecorder:
-    """Digests every verdict and every durable fact: two replays that decide alike have equal digests."""
+    """Digests every verdict and durable fact, and at the end the tally: replays that decide alike have equal digests."""
 
     def __init__(self) -> None:
         self.digest = hashlib.blake2b(digest_size=16)
@@ -157,7 +157,9 @@ class Replay:
         self.door.connect(paper_transport(self._settings, self.door, self._timing), lambda market: None)
         for name, instruments in self._instruments.items():
             markets = tuple(instrument.id for instrument in instruments)
-            self._feed([InstrumentsRead(at_ns, Venue(name), instruments), LinkUp(at_ns, Venue(name), name, markets)])
+            # A capture's times are the engine's; how far the venue's clock was off was not recorded and is taken as nothing.
+            clock = ClockMeasured(at_ns, Venue(name), offset_ms=0, round_trip_ms=0)
+            self._feed([InstrumentsRead(at_ns, Venue(name), instruments), LinkUp(at_ns, Venue(name), name, markets), clock])
         self._timing.at(at_ns + WAKE_NS, self._wake)
 
     def _wake(self) -> None:
@@ -182,6 +184,7 @@ class Replay:
     def _summary(self, durations: list[int]) -> Replayed:
         engine = self.door.engine
         tally, counters = engine.tally, engine.board.counters
+        self._recorder.digest.update(msgspec.json.encode(tally, order="sorted"))
         timed = durations[len(durations) // WARM_UP_SHARE :]
         known = ("gaps", "resyncs", "compared", "equal")
         return Replayed(

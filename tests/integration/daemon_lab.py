@@ -121,6 +121,7 @@ class House:
 
     def __init__(self, folder: Path, venues: Venues, **environ: str) -> None:
         self.folder = folder
+        self.venues = venues
         self.config = folder / "config"
         self.log_file = folder / "logs" / "arbitrage_development.log"
         self.runs: list[Run] = []
@@ -198,7 +199,6 @@ def house_in(folder: Path, **environ: str) -> Iterator[House]:
     venues = Venues()
     try:
         house = House(folder, venues, **environ)
-        house.venues = venues
         try:
             yield house
         finally:

@@ -226,7 +226,8 @@ class RawPeer:
             accept = base64.b64encode(hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()
             writer.write(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode() + self.first_bytes
+                f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+                + self.first_bytes
             )
             while self.reads:
                 opcode, payload = await _client_frame(reader)

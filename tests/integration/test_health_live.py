@@ -43,11 +43,18 @@ class House:
         self.redis = redis
         self.session = f"s{time.time_ns()}"
         self.environ = {
-            "ARBITRAGE_CONFIG_DIR": str(PROJECT / "config"), "ENV": "staging",
-            "ARBITRAGE__STORE__DATA_DIR": str(folder), "ARBITRAGE__LOG__DIRECTORY": str(folder / "logs"),
-            "POSTGRES_HOST": postgres.host, "POSTGRES_PORT": str(postgres.port), "POSTGRES_USER": postgres.user,
-            "POSTGRES_PASSWORD": postgres.password, "POSTGRES_DB": postgres.database,
-            "REDIS_HOST": redis.host, "REDIS_PORT": str(redis.port), "REDIS_PASSWORD": redis.password,
+            "ARBITRAGE_CONFIG_DIR": str(PROJECT / "config"),
+            "ENV": "staging",
+            "ARBITRAGE__STORE__DATA_DIR": str(folder),
+            "ARBITRAGE__LOG__DIRECTORY": str(folder / "logs"),
+            "POSTGRES_HOST": postgres.host,
+            "POSTGRES_PORT": str(postgres.port),
+            "POSTGRES_USER": postgres.user,
+            "POSTGRES_PASSWORD": postgres.password,
+            "POSTGRES_DB": postgres.database,
+            "REDIS_HOST": redis.host,
+            "REDIS_PORT": str(redis.port),
+            "REDIS_PASSWORD": redis.password,
         }
         self.log_file = folder / "logs" / "arbitrage_staging.log"
         self.log_file.parent.mkdir()
@@ -57,9 +64,19 @@ class House:
     def write_status(self, **changes: object) -> None:
         now = time.time_ns()
         status = Status(
-            pid=1, session_id=self.session, env="staging", mode="paper", armed=True, not_armed_reasons=(), postgres=None,
-            redis=None, feeds={"upbit": FeedStatus(True, 20, 6, 6), "binance": FeedStatus(True, 20, 5, 5)},
-            last_snapshot_at_ns=now, at_ns=now, loop_latency_ms=0.4, started_at_ns=now,
+            pid=1,
+            session_id=self.session,
+            env="staging",
+            mode="paper",
+            armed=True,
+            not_armed_reasons=(),
+            postgres=None,
+            redis=None,
+            feeds={"upbit": FeedStatus(True, 20, 6, 6), "binance": FeedStatus(True, 20, 5, 5)},
+            last_snapshot_at_ns=now,
+            at_ns=now,
+            loop_latency_ms=0.4,
+            started_at_ns=now,
         )
         write_status(self.folder, msgspec.structs.replace(status, **changes))
 
@@ -333,8 +350,10 @@ def test_the_commands_in_this_process(house: House, capsys: pytest.CaptureFixtur
     assert health_command.run(["--json"], house.environ, wall_ns=time.time_ns, timer_ns=time.perf_counter_ns) == 0
     assert '"passed":true' in capsys.readouterr().out
     for words, expected in (
-        (["--metrics", "--once"], "errors_per_minute 0"), (["--metrics", "--once", "--json"], '"errors_per_minute":"0"'),
-        (["--tail", "--once"], "armed"), (["--errors", "--once", "--json"], '"text":"bad thing"'),
+        (["--metrics", "--once"], "errors_per_minute 0"),
+        (["--metrics", "--once", "--json"], '"errors_per_minute":"0"'),
+        (["--tail", "--once"], "armed"),
+        (["--errors", "--once", "--json"], '"text":"bad thing"'),
         (["--search", "BAD"], "bad thing"),
     ):
         assert monitor_command.run(words, house.environ, wall_ns=time.time_ns) == 0

@@ -26,9 +26,7 @@ from arbitrage.venues.session import Session
 
 pytestmark = pytest.mark.integration
 
-REFUSED = (
-    b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-)  # the handshake's answer
+REFUSED = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"  # the handshake's answer
 
 
 def scripted(*replies: Reply, then: Reply):  # type: ignore[no-untyped-def]  # a route; its type is the table's
