@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# The peers pin older versions of what we use (uvloop, yarl), so the benchmark has an environment of its own.
+BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
@@ -24,14 +26,14 @@ lint: $(VENV)/.dev ## Style, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
 
-bench: $(VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofeed; options in ARGS
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofeed; options in ARGS, such as ARGS="--quick --json"
+	@$(BENCH_VENV)/bin/python scripts/bench/main.py $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh
 
 clean: ## Remove what the commands above made; keeps data (var/) and logs
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -49,7 +51,12 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@echo "installing what the benchmark needs into $(VENV) ..."
-	@$(PIP) -r requirements/bench.txt
+$(BENCH_VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "arbitrage needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(BENCH_VENV) || { echo "python's venv module is missing: install the package python3-venv"; exit 2; }
+
+$(BENCH_VENV)/.bench: requirements/bench.txt pyproject.toml | $(BENCH_VENV)/bin/python
+	@echo "installing what the benchmark needs into $(BENCH_VENV) ..."
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -r requirements/bench.txt
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location --no-deps --editable .
 	@touch $@

@@ -187,7 +187,7 @@ def is_broken(failure: BaseException) -> bool:
 
 
 async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, id_prefix: str) -> Running:
-    """Start the stores and rebuild the engine from what they hold. Raises STORE_REFUSALS and MarketsMoved."""
+    """Start the stores and rebuild the engine from what they hold. Raises STORE_REFUSALS and RestoreRefused."""
     settings = loaded.settings
     extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max)
     stores = await Stores.open(settings.store, settings.env, settings.session_name, clock, extras=extras)

@@ -14,4 +14,4 @@ class Exit(IntEnum):
     """Bad usage or configuration: one line says what, where, and how to mend it."""
     REFUSED_TO_TRADE = 3
     BROKEN = 70
-    """A broken invariant: the program was wrong, stopped trading and left a snapshot."""
+    """A broken invariant: the program was wrong and stopped trading. The next start folds the journal over a snapshot."""

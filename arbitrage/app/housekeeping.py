@@ -34,6 +34,8 @@ class Housekeeping:
         self._last_snapshot_at_ns: int | None = None
         self._next_snapshot_ns = 0
         self._next_second_ns = 0
+        self._restarts_seen = 0
+        self._troubles: dict[str, str] = {}
         self._was_armed: bool | None = None
         self._status_faults = 0
         self._faults_seen = 0
@@ -90,6 +92,7 @@ class Housekeeping:
         running.door.feed([running.stores.report(), Wake(now_ns)])
         self._sample_wire(now_ns)
         self._count_faults(now_ns)
+        self._tell_stores()
         self._give_sign(now_ns)
         running.stores.offer_metrics(running.metrics.fields(now_ns))
         self._notifier.status(self.status_text())
@@ -110,6 +113,23 @@ class Housekeeping:
                 health = board.venue_health(Venue(venue), now_ns)
                 sent_us = (book.venue_ms - (health.clock_offset_ms or 0)) * 1_000
                 running.metrics.wire_latency(now_ns, book.updated_at_ns // 1_000 - sent_us)
+
+    def _tell_stores(self) -> None:
+        """Say why a store is away, and that one was started again: the engine knows only whether it is there."""
+        health = self._running.stores.health()
+        if health.embedded_restarts > self._restarts_seen:
+            self._restarts_seen = health.embedded_restarts
+            logger.warning("an embedded database died and was started again (%d times since the start)", self._restarts_seen)
+        troubles = {
+            "embedded databases": health.embedded_error,
+            "PostgreSQL": "" if health.is_postgres_up else health.postgres_error,
+            "Redis": "" if health.is_redis_up else health.redis_error,
+            "journal": health.journal_trouble,
+        }
+        for name, trouble in troubles.items():
+            if trouble and not self._troubles.get(name):
+                logger.warning("%s: %s", name, trouble)
+        self._troubles = troubles
 
     def _count_faults(self, now_ns: int) -> None:
         """Count the venues' faults of the last second as errors."""

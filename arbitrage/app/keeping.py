@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from arbitrage.app.door import JournalUnavailable
-from arbitrage.model.effects import Append, Judged, Report, Severity
+from arbitrage.model.effects import Append, Judged, Report
 from arbitrage.model.facts import Fact, FillBooked, PlanClosed
 from arbitrage.model.opportunities import Refused
 from arbitrage.ops.log_lines import write_report
@@ -53,6 +53,4 @@ class StoreRecorder:
         self._stores.offer_judged(judged)
 
     def report(self, report: Report) -> None:
-        if report.severity is Severity.ERROR:
-            self._metrics.error(self._clock())
         write_report(logger, report)

@@ -21,7 +21,7 @@ from arbitrage.app.modes import RefusedToTrade, check_mode
 from arbitrage.app.notify import Notifier
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
-from arbitrage.engine.engine import MarketsMoved
+from arbitrage.engine.engine import RestoreRefused
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.log_lines import LogLine
 from arbitrage.ops.log_sources import stream_entry
@@ -31,7 +31,7 @@ from arbitrage.ops.problems import ConfigError
 from arbitrage.ops.status import Status, read_status
 from arbitrage.store.locks import FolderLock
 from arbitrage.store.rows import LogRow
-from arbitrage.store.stores import STORE_REFUSALS, Stores
+from arbitrage.store.stores import STORE_REFUSALS
 
 logger = logging.getLogger("arbitrage.daemon")
 
@@ -77,7 +77,7 @@ def guarded(work: Callable[[], Awaitable[int]]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return Exit.USAGE
-    except MarketsMoved as refusal:
+    except RestoreRefused as refusal:
         print(refusal, file=sys.stderr)
         return Exit.USAGE
     except RefusedToTrade as refusal:
@@ -153,7 +153,7 @@ async def _trade(
         logger.info("%s", fee_report(loaded))
         await check_databases(loaded)
         running = await open_running(loaded, clock, logs, id_prefix(clock()))
-        attach(logs, running.stores)
+        attach(logs, running)
         daemon = Daemon(running, reload, Notifier.from_environment())
         if beside is not None:
             daemon.supervisor.spawn("beside", _until_it_ends(beside(running), daemon.supervisor))
@@ -170,9 +170,9 @@ async def _until_it_ends(work: Coroutine[object, object, None], supervisor: Supe
     supervisor.stop()
 
 
-def attach(logs: Logs, stores: Stores) -> None:
-    """Send log lines to the Redis stream, and warnings and above to the table, from the log thread without waiting."""
-    loop = asyncio.get_running_loop()
+def attach(logs: Logs, running: Running) -> None:
+    """Send log lines to the Redis stream, warnings to the table too, and count errors: from the log thread, without waiting."""
+    loop, stores = asyncio.get_running_loop(), running.stores
 
     def offer_stream(lines: Sequence[LogLine]) -> None:
         for line in lines:
@@ -182,6 +182,10 @@ def attach(logs: Logs, stores: Stores) -> None:
         for line in lines:
             stores.offer_log(LogRow(line.at_ns, line.level, line.code, line.text, line.fields))
 
+    def count(errors: int) -> None:
+        for _ in range(errors):
+            running.metrics.error(running.clock())
+
     def to_stream(lines: Sequence[LogLine]) -> None:
         loop.call_soon_threadsafe(offer_stream, lines)
 
@@ -189,4 +193,9 @@ def attach(logs: Logs, stores: Stores) -> None:
         loop.call_soon_threadsafe(offer_table, lines)
 
     logs.add_sink(to_stream)
+
+    def to_metrics(lines: Sequence[LogLine]) -> None:
+        loop.call_soon_threadsafe(count, len(lines))
+
     logs.add_sink(to_table, logging.WARNING)
+    logs.add_sink(to_metrics, logging.ERROR)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
+
+logger = logging.getLogger("arbitrage.daemon")
+CANCELS_MAX, CANCEL_SECONDS = 3, 2.0
+"""A cancellation can be lost in a library's own time-out: it is given again, and a stop never waits for ever."""
 
 
 class Supervisor:
@@ -49,12 +54,16 @@ class Supervisor:
         self.fail("callback", failure)
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for it."""
+        """Cancel what still runs and wait for it; what does not end within a bound is named and left behind."""
         self._stopping.set()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        for _ in range(CANCELS_MAX):
+            for task in pending:
+                task.cancel()
+            if pending:
+                _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
+        for task in pending:
+            logger.error("task %s did not end when it was cancelled; the process ends without it", task.get_name())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         name = self._tasks.pop(task)

@@ -66,8 +66,8 @@ ADVANCES_MAX = 1_000
 """Rounds of `Desk.advance` in one step; more would mean that a plan never comes to rest."""
 
 
-class MarketsMoved(ValueError):
-    """The configured list of markets changed while orders of before are open; the text says which, and what to do."""
+class RestoreRefused(ValueError):
+    """What was kept does not fit this configuration: markets moved under open orders, or another reporting asset."""
 
 
 class Engine:
@@ -195,7 +195,7 @@ class Engine:
         return self._advance(event.at_ns)
 
     def _advance(self, now_ns: int) -> list[Effect]:
-        if not self.desk.open_plans():
+        if self.desk.is_idle:
             return []
         effects: list[Effect] = []
         assert now_ns >= self.quotes.now_ns, "time does not go back"
@@ -313,7 +313,7 @@ class Engine:
     def restore(self, snapshot: Snapshot | None, facts: Iterable[Fact]) -> int:
         """Take over a snapshot and fold the facts after it; return how many. Only a fresh engine is restored.
 
-        Raises msgspec.ValidationError when a section does not decode, before anything is taken over, and MarketsMoved when
+        Raises msgspec.ValidationError when a section does not decode, before anything is taken over, and RestoreRefused when
         open orders stand under market numbers that mean something else now.
         """
         assert not self.ledger.nodes(), "only a fresh engine is restored"
@@ -322,9 +322,12 @@ class Engine:
             ledger = msgspec.json.decode(snapshot.sections["ledger"], type=LedgerState)
             desk = msgspec.json.decode(snapshot.sections["desk"], type=DeskState)
             guard = msgspec.json.decode(snapshot.sections["guard"], type=RiskState)
+            try:
+                self.guard.restore(guard)
+            except ValueError as refusal:
+                raise RestoreRefused(f"{refusal}: put the old one back, or name another session (session_name)") from refusal
             self.ledger = Ledger.restore(ledger, self._instrument)
             self.desk.restore(desk)
-            self.guard.restore(guard)
             self.quotes.ledger = self.judge.ledger = self.ledger
         count = 0
         for fact in facts:
@@ -342,7 +345,7 @@ class Engine:
             return
         if self.desk.open_plans() or self.desk.unfinished():
             names = ", ".join(f"{rules.venue} {rules.symbol}" for rules in moved)
-            raise MarketsMoved(
+            raise RestoreRefused(
                 f"orders are open from before and the list of markets changed ({names} moved): put the old list back"
             )
         self.ledger.forget_rules()

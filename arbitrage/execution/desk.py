@@ -50,6 +50,8 @@ class Desk:
         self._id_prefix = id_prefix
         self._plans: dict[PlanId, WorkedPlan] = {}
         self._open: dict[PlanId, WorkedPlan] = {}
+        self._owing: dict[PlanId, WorkedPlan] = {}
+        """Ended while a venue still owed an answer: it is asked for until it comes, now and then."""
         self._orders: dict[ClientOrderId, tuple[WorkedPlan, WorkedOrder]] = {}
         self._closed: list[PlanId] = []
         self._counters: dict[str, int] = {}
@@ -62,6 +64,11 @@ class Desk:
     def open_plans(self) -> list[WorkedPlan]:
         """Return the plans that have not ended, oldest first. To be read, not changed."""
         return list(self._open.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether time alone changes nothing here."""
+        return not self._open and not self._owing
 
     def open_orders(self) -> list[Order]:
         """Return the orders of open plans that a venue may still fill."""
@@ -128,7 +135,7 @@ class Desk:
         """
         plans = self.open_plans()
         waiting = [plan for plan in plans if now_ns < self._answers_end_ns(plan)]
-        asked = [effect for plan in waiting for effect in orders.overdue(plan, now_ns, self.settings)]
+        asked = [effect for plan in (*waiting, *self._owing.values()) for effect in orders.overdue(plan, now_ns, self.settings)]
         if asked:
             return asked
         for plan in plans:
@@ -218,18 +225,21 @@ class Desk:
                 plan.attempts += 1
                 self._add_order(plan, order, fact.at_ns)
             case OrderChanged(client_order_id=client_order_id) if client_order_id in self._orders:
-                worked = self._orders[client_order_id][1]
+                plan, worked = self._orders[client_order_id]
                 worked.state, worked.changed_at_ns = fact.state, fact.at_ns
                 if fact.state.is_terminal:
                     worked.ended_quantity_e8 = max(worked.ended_quantity_e8, fact.filled_quantity_e8)
+                self._note_owing(plan)
             case FillBooked():
                 self._book(fact)
             case LegDecided(plan_id=plan_id):
                 self._plans[plan_id].last_choice, self._plans[plan_id].decided_at_ns = fact.choice, fact.at_ns
             case PlanClosed(outcome=outcome):
                 assert outcome.plan_id in self._open, "a plan closes once"
-                self._open.pop(outcome.plan_id).outcome = outcome
+                plan = self._open.pop(outcome.plan_id)
+                plan.outcome = outcome
                 self._closed.append(outcome.plan_id)
+                self._note_owing(plan)
                 self._forget_old_plans()
             case KillSwitched(is_on=is_on):
                 self._is_killed = is_on
@@ -270,6 +280,13 @@ class Desk:
         plan.trades.append(key)
         worked.filled_quantity_e8 += fill.quantity_e8
         add_deltas(plan.deltas, fill_deltas(fill, plan.instrument(fill.market)).items())
+        self._note_owing(plan)
+
+    def _note_owing(self, plan: WorkedPlan) -> None:
+        if plan.outcome is not None and not plan.is_settled:
+            self._owing[plan.plan_id] = plan
+        else:
+            self._owing.pop(plan.plan_id, None)
 
     def _forget_old_plans(self) -> None:
         """Forget the oldest settled closed plan past the limit, by facts alone, as the ledger does."""
@@ -301,6 +318,7 @@ class Desk:
         plans = [plan.copy() for plan in state.plans]
         self._plans = {plan.plan_id: plan for plan in plans}
         self._open = {plan.plan_id: plan for plan in plans if plan.outcome is None}
+        self._owing = {plan.plan_id: plan for plan in plans if plan.outcome is not None and not plan.is_settled}
         self._orders = {worked.order.client_order_id: (plan, worked) for plan in plans for worked in plan.orders}
         self._closed, self._counters, self._is_killed = list(state.closed), dict(state.counters), state.is_killed
         self._orphan_trades = list(state.orphan_trades)

@@ -76,13 +76,17 @@ def end_state(word: OrderState, total_e8: int, quantity_e8: int) -> OrderState:
 
 
 def overdue(plan: WorkedPlan, now_ns: int, settings: ExecutionSettings) -> list[Effect]:
-    """Ask about every order of a plan that owes an answer for too long. The same order is never sent again."""
+    """Ask about every order of a plan that owes an answer for too long. The same order is never sent again.
+
+    A plan that ended without its answers is asked about more seldom: nothing waits for them but their reservation.
+    """
+    again_ms = settings.query_interval_ms if plan.outcome is None else settings.answer_horizon_ms
     effects: list[Effect] = []
     for worked in plan.orders:
         if worked.is_settled:
             continue
         is_first_question = worked.state in (OrderState.INTENDED, OrderState.OPEN)
-        limit_ms = settings.acknowledgement_ms_max if is_first_question else settings.query_interval_ms
+        limit_ms = settings.acknowledgement_ms_max if is_first_question else again_ms
         if now_ns - worked.changed_at_ns >= limit_ms * NS_PER_MS:
             effects += ask(worked, now_ns, "fills missing" if worked.state.is_terminal else "no answer")
     assert not (effects and plan.is_settled), "nothing is asked about a settled plan"

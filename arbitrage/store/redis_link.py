@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
@@ -38,10 +39,12 @@ class RedisLink:
             self.is_up = False
             self.faults += 1
             self.last_error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            _end_when_cancelled()
             return False
         self.latency_ms = (self._clock() - started_ns) / 1e6
         self.is_up = True
         self.last_error = ""
+        _end_when_cancelled()
         return True
 
     async def close(self) -> None:
@@ -57,3 +60,10 @@ class RedisLink:
             await self.close()
             self._client, self._made_for = make_redis(endpoint), endpoint
         return self._client
+
+
+def _end_when_cancelled() -> None:
+    """Raise the cancellation that the client's time-out swallowed: Python 3.11's `asyncio.wait_for` loses a late one."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

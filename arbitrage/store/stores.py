@@ -70,6 +70,8 @@ class StoresHealth(msgspec.Struct, frozen=True):
     postgres_error: str
     redis_error: str
     embedded_error: str
+    embedded_restarts: int
+    """How often an embedded server that died was started again."""
 
 
 class Stores:
@@ -87,6 +89,7 @@ class Stores:
         wants_redis = extras.wants_redis and self._fixed_redis is None
         self.embedded = Embedded(self.data_dir, wants_postgres=self._fixed_postgres is None, wants_redis=wants_redis)
         self._embedded_error = ""
+        self._embedded_restarts = 0
         self._wants_redis = extras.wants_redis
         self._is_migrated = False
         make_private_folder(self._session_dir)
@@ -216,6 +219,7 @@ class Stores:
             postgres_error=self.writer.last_error,
             redis_error=self._link.last_error,
             embedded_error=self._embedded_error,
+            embedded_restarts=self._embedded_restarts,
         )
 
     def report(self) -> StoreReported:
@@ -290,7 +294,7 @@ class Stores:
             await asyncio.sleep(WATCH_SECONDS)
             self.journal.check_space()
             try:
-                await asyncio.to_thread(self.embedded.ensure_running)
+                self._embedded_restarts += await asyncio.to_thread(self.embedded.ensure_running)
                 self._embedded_error = ""
             except (EmbeddedRefused, OSError) as error:
                 self._embedded_error = str(error)

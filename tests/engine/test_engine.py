@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from engine_world import BINANCE, BTC, KRW, MARKETS, UPBIT, USDT, World, instrument, settings
 
-from arbitrage.engine.engine import Engine, MarketsMoved
+from arbitrage.engine.engine import Engine, RestoreRefused
 from arbitrage.engine.viewing import view_of
 from arbitrage.model.events import (
     Command,
@@ -331,8 +331,7 @@ def test_an_unsettled_desk_that_never_rests_is_broken() -> None:
     class Restless:
         settings = ExecutionSettings()
 
-        def open_plans(self) -> list[int]:
-            return [1]
+        is_idle = False
 
         def advance(self, now_ns: int, quotes: object) -> list[object]:
             return [Decide(now_ns)]
@@ -355,7 +354,7 @@ def test_another_list_of_markets_is_refused_while_orders_are_open_and_taken_over
     world.decide()
     busy = world.engine.snapshot("s", 1, 1)
     shifted = (("binance", "ETHUSDT"), *MARKETS)
-    with pytest.raises(MarketsMoved, match="put the old list back"):
+    with pytest.raises(RestoreRefused, match="put the old list back"):
         Engine(settings(), shifted, id_prefix="u").restore(busy, [])
     world.take_all()
     engine = Engine(settings(), shifted, id_prefix="u")
@@ -396,3 +395,13 @@ def test_the_guard_is_told_of_every_doubt_of_a_cycle() -> None:
     assert Node(BINANCE, BTC) not in view.quotes
     assert Node(UPBIT, BTC) in view.quotes
     assert set(view.busy_markets) == {0, 1, 2}
+
+
+def test_a_session_kept_in_another_reporting_asset_is_refused_before_anything_is_taken_over() -> None:
+    world = trading_world()
+    snapshot = world.engine.snapshot("s", 1, 1)
+    other = settings(strategy=StrategySettings(reporting_asset="KRW", transfers=settings().strategy.transfers))
+    engine = Engine(other, MARKETS, id_prefix="u")
+    with pytest.raises(RestoreRefused, match="session_name"):
+        engine.restore(snapshot, [])
+    assert engine.ledger.nodes() == ()

@@ -333,3 +333,20 @@ def test_orders_on_their_way_are_told_apart_from_settled_ones() -> None:
     assert house.desk.open_orders() == [first, *rest]
     house.fill_all(first)
     assert house.desk.open_orders() == rest
+
+
+def test_an_order_of_a_plan_that_closed_without_its_answer_is_asked_about_until_it_comes() -> None:
+    """After a long absence a plan closes at once; its orders' reservations wait for the venue's word all the same."""
+    house = House()
+    house.start(kimchi())
+    orders = list(house.sent)
+    house.now_ns += 100 * SECOND
+    house.advance(house.now_ns)
+    assert house.outcomes(), "its time is over"
+    assert not house.desk.is_idle
+    assert [order for order, _ in house.desk.unfinished()] == orders
+    restored = Desk(ExecutionSettings(), INSTRUMENTS.__getitem__, "t2")
+    restored.restore(house.desk.snapshot())
+    assert not restored.is_idle
+    house.hear(*(end(order, 0) for order in orders))
+    assert house.desk.is_idle and not house.desk.unfinished()

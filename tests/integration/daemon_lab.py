@@ -99,7 +99,7 @@ class Run:
             assert self.process.poll() is None or self.text().count(words) >= times, f"it ended:\n{self.text()}"
             return self.text().count(words) >= times
 
-        wait_until(has, f"{words!r}, but:\n{self.text()[-2000:]}", seconds)
+        wait_until(has, f"{words!r} in {self.printed}", seconds)
         return time.monotonic() - self.began_s
 
     def line(self, words: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from daemon_lab import House, Run, house_in, wait_until
 from store_servers import reachable_folder
@@ -46,21 +48,57 @@ def goes_on_trading(house: House) -> None:
 
 
 def is_caught_up(house: House) -> bool:
-    """Tell whether PostgreSQL holds every fact of the journal."""
+    """Tell whether PostgreSQL holds every fact that was in the journal just before it was asked."""
+    known = len(house.facts())
     ((held,),) = [row.values() for row in house.query("SELECT max(sequence) FROM journal_facts")]
-    return bool(held >= len(house.facts()) - 50 and held > 0)
+    return bool(held >= known)
+
+
+def postgres_pid(house: House) -> int:
+    return int((house.folder / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Keep a server and its children from doing anything: it is there and never answers."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in family:
+            process.resume()
+
+
+def test_a_frozen_postgresql_is_told_costs_no_trade_and_catches_up(house: House) -> None:
+    run = trading(house)
+    with frozen(postgres_pid(house)):
+        run.says("PostgreSQL is away: the journal carries on")
+        goes_on_trading(house)
+        assert house.status().armed
+    run.says("PostgreSQL is back")
+    wait_until(lambda: is_caught_up(house), "PostgreSQL has every fact")
+    assert run.end() == 0
+
+
+def test_a_frozen_valkey_is_told_and_costs_no_trade(house: House) -> None:
+    run = trading(house)
+    with frozen(read_state(house.folder).redis_pid):
+        run.says("Redis is away: trading goes on")
+        goes_on_trading(house)
+        assert "Redis      FAIL" in house.script("healthcheck.py").stdout
+    run.says("Redis is back")
+    assert run.end() == 0
 
 
 def test_a_killed_postgresql_costs_no_trade_and_no_fact(house: House) -> None:
     run = trading(house)
-    pid = int((house.folder / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(pid, signal.SIGKILL)
+    os.kill(postgres_pid(house), signal.SIGKILL)
     goes_on_trading(house)
-    run.says("PostgreSQL is away: the journal carries on")
-    run.says("PostgreSQL is back")
-    goes_on_trading(house)
-    status = house.status()
-    assert status is not None and status.armed
+    run.says("an embedded database died and was started again")
+    wait_until(lambda: is_caught_up(house), "PostgreSQL has every fact")
+    assert house.status().armed
     assert run.end() == 0 and " ERROR " not in run.text()
     again = house.start()
     again.says(ARMED)
@@ -77,16 +115,14 @@ def test_a_killed_valkey_costs_no_trade_and_comes_back(house: House) -> None:
     run = trading(house)
     os.kill(read_state(house.folder).redis_pid, signal.SIGKILL)
     goes_on_trading(house)
-    run.says("Redis is away: trading goes on")
-    run.says("Redis is back")
+    run.says("an embedded database died and was started again")
     assert house.status().armed and " ERROR " not in run.text()
     assert run.end() == 0
 
 
 def test_databases_that_die_while_it_stops_do_not_hold_it(house: House) -> None:
     run = trading(house)
-    pid = int((house.folder / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(pid, signal.SIGSTOP)
+    os.kill(postgres_pid(house), signal.SIGSTOP)
     began = time.monotonic()
     assert run.end(signal.SIGTERM, 30) == 0
     assert time.monotonic() - began < 20
