@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import random
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from bench import booking, decision, gate, loopback, memory, size
 from bench.figures import Floor, machine, pin
 from bench.frames import Universe
 
+SCRIPTS = Path(__file__).resolve().parents[1]
 DEFAULT_SEED = 20_251_121
 PARTS = ("gate", "book", "engine", "loopback", "memory", "size")
 QUICK_PARTS = ("gate", "book", "engine", "loopback", "memory")
@@ -144,11 +147,14 @@ class Bench:
 
     def memory(self) -> None:
         """Watch memory."""
-        found = memory.run(self.seed, self.scale.memory_frames)
+        command = [sys.executable, "-m", "bench.memory", str(self.seed), str(self.scale.memory_frames)]
+        answer = subprocess.run(command, cwd=SCRIPTS, stdout=subprocess.PIPE, check=True).stdout
+        found = msgspec.json.decode(answer, type=memory.Memory)
         self.found["memory"] = found
         self.say(
             f"memory over {found.frames:,} frames: {found.lowest_mb} to {found.highest_mb} MB resident "
-            f"({found.at_start_mb} at the start), {found.frames_per_s:,} frames/s, {found.judged:,} opportunities seen"
+            f"({found.at_start_mb} at the start), {found.blocks_grown:+,} blocks, {found.frames_per_s:,} frames/s, "
+            f"{found.judged:,} opportunities seen"
         )
         self._hold(memory.floors(found))
 

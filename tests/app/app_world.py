@@ -8,10 +8,11 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))  # the engine's own tests keep `engine_world` there
 
-from engine_world import World
+from engine_world import MARKETS, World
 
 from arbitrage.app.door import Door, JournalUnavailable
 from arbitrage.app.modes import VirtualTiming
+from arbitrage.app.running import Running
 from arbitrage.model.effects import (
     Append,
     CancelOrder,
@@ -25,7 +26,13 @@ from arbitrage.model.events import Event
 from arbitrage.model.facts import Fact
 from arbitrage.model.orders import Order
 from arbitrage.model.settings import TradingSettings
+from arbitrage.ops.config import Overlay, load
+from arbitrage.ops.logs import Logs
+from arbitrage.ops.metrics import Metrics
+from arbitrage.store.rows import Scope
+from arbitrage.store.stores import Extras, Stores
 
+PROJECT = Path(__file__).parents[2]
 Note = tuple[str, object]
 
 
@@ -110,3 +117,14 @@ def trading_door(trading: TradingSettings | None = None) -> DoorWorld:
     world.connect()
     world.premium_books()
     return world
+
+
+def running(world: DoorWorld, folder: Path, **environ: str) -> Running:
+    """Put a running daemon's parts together; its stores are not opened and its logs not started."""
+    symbols = {name: {"symbols": [symbol for venue, symbol in MARKETS if venue == name]} for name, _ in MARKETS}
+    small = Overlay("small house", {"venues": symbols})
+    loaded = load(PROJECT / "config", {"ARBITRAGE__STORE__DATA_DIR": str(folder), **environ}, small)
+    assert loaded.settings.market_symbols == MARKETS
+    stores = Stores(loaded.settings.store, Scope("test", loaded.settings.session_name, MARKETS), lambda: world.now_ns, Extras())
+    logs = Logs(loaded.settings.log, "test", redactor=loaded.redactor, stream=None)
+    return Running(loaded, lambda: world.now_ns, logs=logs, stores=stores, door=world.door, metrics=Metrics())

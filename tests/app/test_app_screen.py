@@ -8,29 +8,14 @@ import os
 from pathlib import Path
 
 import pytest
-from app_world import DoorWorld, trading_door
-from engine_world import E8, MARKETS
+from app_world import DoorWorld, running, trading_door
+from engine_world import E8
 
-from arbitrage.app.running import Running
 from arbitrage.app.screen import PLAIN_WIDTH, Screen, percent, price
 from arbitrage.model.events import Command, CommandKind, LinkDown
 from arbitrage.model.instruments import Venue
-from arbitrage.ops.config import Loaded, load
-from arbitrage.ops.logs import Logs
-from arbitrage.ops.metrics import Metrics
-from arbitrage.store.rows import Scope
-from arbitrage.store.stores import Extras, Stores
 
-PROJECT = Path(__file__).parents[2]
 DESCRIPTION: dict[str, object] = {"label": "seeded synthetic books", "notes": ["depth is invented"], "meaningless": ()}
-
-
-def running(world: DoorWorld, folder: Path) -> Running:
-    """Put a running daemon's parts together; its stores are not opened and its logs not started."""
-    loaded: Loaded = load(PROJECT / "config", {"ARBITRAGE__STORE__DATA_DIR": str(folder)})
-    stores = Stores(loaded.settings.store, Scope("test", "screen", MARKETS), lambda: world.now_ns, Extras())
-    logs = Logs(loaded.settings.log, "test", redactor=loaded.redactor, stream=None)
-    return Running(loaded, lambda: world.now_ns, logs=logs, stores=stores, door=world.door, metrics=Metrics())
 
 
 def picture(world: DoorWorld, folder: Path, *, description: dict[str, object] = DESCRIPTION) -> str:

@@ -15,6 +15,7 @@ import pytest
 from daemon_lab import PROJECT, clean_environment, house_in, wait_until
 
 from arbitrage.app.child import ServersFailed, VenueServers
+from arbitrage.app.supervisor import Supervisor
 from arbitrage.store.migrations import migrations_dir
 
 pytestmark = pytest.mark.integration
@@ -111,3 +112,24 @@ def test_venue_servers_end_with_whoever_started_them() -> None:
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the servers are gone", 10)
+
+
+def test_a_task_that_loses_its_cancellation_is_cancelled_again() -> None:
+    lost: list[str] = []
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.append("the first cancellation")  # as a library's own time-out may lose it
+        await asyncio.Event().wait()
+
+    async def scene() -> None:
+        supervisor = Supervisor()
+        supervisor.spawn("stubborn", stubborn())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await supervisor.close()
+        assert lost and supervisor.failure is None and len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scene())
