@@ -20,7 +20,7 @@ PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "eng
 OUTER_FOLDERS = ("house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "integration")
 OUTER_PERCENT_MIN = 85
 PURE_PERCENT_MIN = 100
-JOB_TIMEOUT_S = 780
+JOB_TIMEOUT_S = 1_800
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|errors?|deselected|xfailed)")
 
 

@@ -27,9 +27,9 @@ from arbitrage.store.records import decode_record, lines_of, read_header
 
 PROJECT = Path(__file__).resolve().parents[2]
 SESSION = "lab"
-PATIENCE_S = 30.0
-SCENARIO, SEED, SPEED = "synthetic", 1, 4.0
-"""Four times as fast as its own time, the synthetic scenario pays within a second or two."""
+PATIENCE_S = 90.0
+SCENARIO, SEED, SPEED = "synthetic", 1, 8.0
+"""Eight times as fast as its own time, the synthetic scenario pays within a second or two."""
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> float:

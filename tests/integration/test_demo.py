@@ -23,7 +23,7 @@ from arbitrage.model.money import parse_e8
 from arbitrage.store.embedded import Embedded, postgres_of
 
 pytestmark = pytest.mark.integration
-SECONDS = 9
+SECONDS = 7
 SUMMARY = {
     "frames", "books", "opportunities", "arbitrages", "pnl", "armed", "seconds_to_first_spread", "seconds_to_first_arbitrage",
 }  # fmt: skip
@@ -66,7 +66,7 @@ def environment(folder: Path) -> dict[str, str]:
 def shown() -> Iterator[Shown]:
     """A demo on an empty folder, so that making the database counts."""
     folder = reachable_folder()
-    words = command("--for", str(SECONDS), "--speed", "4", "--json")
+    words = command("--for", str(SECONDS), "--speed", "8", "--json")
     done = subprocess.run(words, capture_output=True, text=True, env=environment(folder), cwd=PROJECT, check=False, timeout=90)
     demo = Shown(folder, done)
     yield demo
