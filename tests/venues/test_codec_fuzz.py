@@ -108,7 +108,7 @@ def check(event: FeedEvent) -> None:
             assert isinstance(event, LinkAlive)
 
 
-def decode_everywhere(raw: bytes | str) -> None:
+def check_decoding_everywhere(raw: bytes | str) -> None:
     for codec in (BINANCE, UPBIT):
         for event in (*codec.decode(raw, 7), *codec.decode(raw, 0)):
             check(event)
@@ -120,7 +120,7 @@ def decode_everywhere(raw: bytes | str) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_seed_is_understood_by_somebody(seed: bytes) -> None:
-    decode_everywhere(seed)
+    check_decoding_everywhere(seed)
     answers = [
         *BINANCE.decode(seed, 7), *UPBIT.decode(seed, 7), BINANCE.decode_snapshot(seed, 0, 7),
         *BINANCE.decode_instruments(seed, 7), *UPBIT.decode_instruments(seed, seed, 7),
@@ -133,25 +133,25 @@ def test_every_seed_is_understood_by_somebody(seed: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(raw: bytes) -> None:
-    decode_everywhere(raw)
+    check_decoding_everywhere(raw)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_any_text_lone_surrogates_included(raw: str) -> None:
-    decode_everywhere(raw)
+    check_decoding_everywhere(raw)
 
 
 @settings(max_examples=1500, deadline=None)
 @given(FRAMES)
 def test_mutated_frames(raw: bytes) -> None:
-    decode_everywhere(raw)
+    check_decoding_everywhere(raw)
 
 
 @settings(max_examples=300, deadline=None)
 @given(JSON)
 def test_any_json(value: object) -> None:
-    decode_everywhere(json.dumps(value))
+    check_decoding_everywhere(json.dumps(value))
 
 
 @settings(max_examples=300, deadline=None)
