@@ -114,10 +114,12 @@ def test_a_kill_in_the_middle_of_trading_loses_nothing_and_sends_nothing_twice(h
         caught = open_plans(house.facts())
         assert caught, "it was caught in the middle"
         before |= caught
+    house.configure({"paper.latency_ms_median": 150})  # orders that arrive late enough miss; these are to fill
     run = house.start()
     run.says("restored session")
     assert "open from before: " in run.text()
     wait_until(lambda: not open_plans(house.facts()) & before, "every plan of before has ended", 60)
+    wait_until(lambda: any(isinstance(fact, FillBooked) for fact in house.facts()), "something filled", 120)
     assert run.end() == 0
     facts = house.facts()
     assert_every_intent_is_new(facts)
