@@ -63,11 +63,11 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
         "missing": Refusal.SYMBOL_HALTED,
         "halted": Refusal.SYMBOL_HALTED,
         "held": Refusal.SYMBOL_HELD,
-        "link_down": Refusal.GAPPED_MARKET,
+        "link_down": Refusal.VENUE_UNHEALTHY,
         "never_synced": Refusal.GAPPED_MARKET,
         "gap": Refusal.GAPPED_MARKET,
         "crossed": Refusal.CROSSED_MARKET,
-        "silent_link": Refusal.STALE_MARKET,
+        "silent_link": Refusal.VENUE_UNHEALTHY,
         "stale": Refusal.STALE_MARKET,
         "clock_offset": Refusal.CLOCK_OFFSET,
     }

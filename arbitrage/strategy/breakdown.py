@@ -7,8 +7,6 @@ lots and what they leave over. Judges nothing. A fee in a third asset is among t
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from arbitrage.model.instruments import Node, Side
 from arbitrage.model.money import E8, PPM
 from arbitrage.model.opportunities import EdgeBreakdown
@@ -50,12 +48,16 @@ def _value_e8(valuer: Valuer, node: Node, amount_e8: int) -> int:
 
 def _profit_at_top_e8(chain: Chain, amount_in_e8: int, *, has_fees: bool, has_transfers: bool) -> int:
     assert amount_in_e8 > 0, "something is put in"
-    amount = Fraction(amount_in_e8)
+    above, below = amount_in_e8, 1  # an exact fraction: nothing is rounded on the way
     for ladder, step in zip(chain.ladders, chain.steps, strict=True):
         price_e8 = ladder.prices[0]
-        amount *= Fraction(E8, price_e8) if step.side is Side.BUY else Fraction(price_e8, E8)
+        if step.side is Side.BUY:
+            above, below = above * E8, below * price_e8
+        else:
+            above, below = above * price_e8, below * E8
         if has_fees:
-            amount *= Fraction(PPM - ladder.fee_out_ppm, PPM + ladder.fee_top_ppm)
+            above, below = above * (PPM - ladder.fee_out_ppm), below * (PPM + ladder.fee_top_ppm)
         if has_transfers and step.transfer is not None:
-            amount = max(Fraction(0), amount * Fraction(PPM - step.transfer.cost_ppm, PPM) - step.transfer.cost_e8)
-    return amount.__floor__() - amount_in_e8
+            below *= PPM
+            above = max(0, above * (PPM - step.transfer.cost_ppm) - step.transfer.cost_e8 * below)
+    return above // below - amount_in_e8

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from arbitrage.model.instruments import Node
-from arbitrage.model.money import fee_up_e8, notional_down_e8
+from arbitrage.model.money import fee_up_e8
 from arbitrage.strategy.ladder import Ladder, named_fee_ppm
 from arbitrage.strategy.route import Route
 from arbitrage.strategy.valuation import Valuer
@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the named fees cost, in the start asset."""
 
     def __post_init__(self) -> None:
-        assert all(quantity > 0 for quantity in self.quantities_e8), "every leg trades something"
+        assert min(self.quantities_e8) > 0, "every leg trades something"
         assert self.amount_in_e8 > 0, "something is put in"
         assert self.amount_out_e8 >= 0, "what comes out is no debt"
 
@@ -80,6 +80,7 @@ class Chain:
         self.valuer = valuer
         self._named_ppm = [named_fee_ppm(ladder.instrument) for ladder in ladders]
         self.has_named_fees = any(self._named_ppm)
+        self._no_fees: tuple[NamedFee | None, ...] = (None,) * len(ladders)
 
     def least(self) -> list[int] | None:
         """Return the least quantity of every leg that minimums allow, or None when the depth does not reach that."""
@@ -134,9 +135,11 @@ class Chain:
     def _outcome(self, quantities: Sequence[int]) -> Outcome | None:
         if not all(map(self._is_allowed, range(len(quantities)), quantities)):
             return None
-        fees = tuple(map(self._named_fee, range(len(quantities)), quantities))
-        if self.has_named_fees and not self._are_fees_free(fees, quantities):
-            return None
+        fees = self._no_fees
+        if self.has_named_fees:
+            fees = tuple(map(self._named_fee, range(len(quantities)), quantities))
+            if not self._are_fees_free(fees, quantities):
+                return None
         amount_in_e8 = self.ladders[0].spent_e8(quantities[0])
         amount_out_e8 = self.steps[-1].carried_over_e8(self.ladders[-1].received_e8(quantities[-1]))
         fees_cost_e8 = sum(fee.cost_e8 for fee in fees if fee)
@@ -150,11 +153,7 @@ class Chain:
         if self.inventory.carried[position]:
             return True
         ladder = self.ladders[position]
-        rules = ladder.instrument
-        # The venue multiplies the order's own price, and a sale's limit may lie below what the walk expects.
-        order_e8 = notional_down_e8(ladder.limit_e8(quantity_e8), quantity_e8)
-        is_enough = quantity_e8 >= rules.quantity_e8_min and order_e8 >= rules.notional_e8_min
-        return is_enough and ladder.spent_e8(quantity_e8) <= self.inventory.spendable_e8[position]
+        return ladder.is_enough(quantity_e8) and ladder.spent_e8(quantity_e8) <= self.inventory.spendable_e8[position]
 
     def _named_fee(self, position: int, quantity_e8: int) -> NamedFee | None:
         ppm = self._named_ppm[position]

@@ -34,7 +34,8 @@ class Detector:
     """One graph, its cycles and their screen.
 
     `counters`: `cycles`, `cycles_max_reached` (1 when longer cycles were left out), `segments`, `rebuilds`, `survivors` (cycles
-    that passed the screen, once a decision), `sized`, `sized_inexactly` (not every worthwhile size was tried), `resize_waits`,
+    that passed the screen, once a decision), `sized`, `sized_inexactly` (not every worthwhile size was tried), `resize_waits`
+    (survivors passed over because they were sized less than `resize_interval_ms` ago, whatever else may be wrong with them),
     `time_budget` (survivors not sized for lack of it).
     """
 
@@ -91,7 +92,11 @@ class Detector:
         if not screen.passing:
             return []
         gaining = screen.gaining(changed)
-        return self._look(gaining, self._decision(board, free_e8, now_ns)) if gaining else []
+        if not gaining:
+            return []
+        self.counters["survivors"] += len(gaining)
+        due = self._due(gaining, now_ns)
+        return self._look(due, self._decision(board, free_e8, now_ns)) if due else []
 
     def spreads(self, board: Board, now_ns: int) -> list[Spread]:
         """Return every coin between two venues as a person reads it, gain or not. Off the hot path."""
@@ -133,7 +138,6 @@ class Detector:
     def _look(self, gaining: dict[int, float], decision: Decision) -> list[Found]:
         """Size the survivors, best first. Those that share a reason without being sized are told in one line."""
         assert gaining, "there are survivors"
-        self.counters["survivors"] += len(gaining)
         found: list[Found] = []
         folded: dict[tuple[Refusal, str], Missed] = {}
         for cycle, product in sorted(gaining.items(), key=lambda item: (-item[1], item[0])):
@@ -142,7 +146,7 @@ class Detector:
                 key = (refused.reason, refused.detail)
                 known = folded.get(key)
                 folded[key] = known.once_more() if known else self._missed(cycle, product, refused, decision)
-            elif not self._is_waiting(cycle, decision.now_ns):
+            else:
                 found.append(self._size(cycle, product, decision))
         assert decision.sized <= self.settings.survivors_max, "the bound on sizings holds"
         assert decision.inexact <= decision.sized, "only what was sized can be inexact"
@@ -153,6 +157,7 @@ class Detector:
     def _size(self, cycle: int, product: float, decision: Decision) -> Found:
         decision.sized += 1
         self.counters["sized"] += 1
+        self._note_sizing(cycle, decision.now_ns)
         offer_id = f"{decision.now_ns:x}-{self.counters['sized']:x}"
         result = self._sizer.size(self.route(cycle), decision, offer_id)
         if isinstance(result, Refused):
@@ -185,19 +190,22 @@ class Detector:
             return Refused(Refusal.TIME_BUDGET, f"sizing_budget_us is {self.settings.sizing_budget_us}")
         return None
 
-    def _is_waiting(self, cycle: int, now_ns: int) -> bool:
-        """Say whether a cycle was sized too recently; else note that it is sized now."""
+    def _due(self, gaining: dict[int, float], now_ns: int) -> dict[int, float]:
+        """Return the survivors that were not sized within `resize_interval_ms`; the others are counted and pass unseen."""
         if not self._resize_ns:
-            return False
-        known_ns = self._sized_at_ns.get(cycle)
-        if known_ns is not None and now_ns - known_ns < self._resize_ns:
-            self.counters["resize_waits"] += 1
-            return True
-        if len(self._sized_at_ns) >= REMEMBERED_MAX:
-            self._sized_at_ns.clear()
-        self._sized_at_ns[cycle] = now_ns
+            return gaining
+        known, since_ns = self._sized_at_ns, now_ns - self._resize_ns
+        due = {cycle: product for cycle, product in gaining.items() if known.get(cycle, since_ns) <= since_ns}
+        assert due.keys() <= gaining.keys(), "nothing else is due"
+        self.counters["resize_waits"] += len(gaining) - len(due)
+        return due
+
+    def _note_sizing(self, cycle: int, now_ns: int) -> None:
+        if self._resize_ns:
+            if len(self._sized_at_ns) >= REMEMBERED_MAX:
+                self._sized_at_ns.clear()
+            self._sized_at_ns[cycle] = now_ns
         assert len(self._sized_at_ns) <= REMEMBERED_MAX, "memory is bounded"
-        return False
 
     def _missed(self, cycle: int, product: float, refused: Refused, decision: Decision) -> Missed:
         assert refused.detail, "a refusal says what it is about"

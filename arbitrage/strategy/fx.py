@@ -26,6 +26,7 @@ class Fx:
         self._policy = FxPolicy(settings.fx_policy)
         assert self.reporting_asset not in self.assets, "the reporting asset needs no rate"
         self._policy_by_pair = {Asset(asset): FxPolicy(policy) for asset, policy in settings.fx_policy_by_pair.items()}
+        self._is_carry_possible = FxPolicy.CARRY in (self._policy, *self._policy_by_pair.values())
 
     def nodes(self, route: Route) -> list[Node]:
         """Return where a route holds fiat."""
@@ -52,6 +53,8 @@ class Fx:
 
     def is_carried(self, route: Route, step: Step) -> bool:
         """Say whether the policy leaves this leg, between fiat and the reporting asset, as exposure: every pair must say so."""
+        if not self._is_carry_possible:
+            return False
         assert step in route.steps, "a leg of the route"
         ends = {step.spent.asset, step.received.asset}
         if self.reporting_asset not in ends or ends.isdisjoint(self.assets):

@@ -30,50 +30,56 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class _Leg:
-    """How far one leg has been walked."""
+    """How far one leg has been walked. On its level it costs and yields in proportion, both kept as fractions."""
+
+    __slots__ = (
+        "_is_buy", "_kept", "_out", "_top", "cost_above", "cost_below", "gain_above", "gain_below", "ladder", "level", "rest",
+        "unpaid", "walked",
+    )  # fmt: skip
 
     def __init__(self, ladder: Ladder, step: Step) -> None:
         assert ladder.side is step.side, "the ladder is the step's"
         self.ladder = ladder
-        self.is_buy = ladder.side is Side.BUY
-        self.top = PPM + ladder.fee_top_ppm
-        self.out = PPM - ladder.fee_out_ppm - named_fee_ppm(ladder.instrument)
-        self.kept = PPM - step.transfer.cost_ppm if step.transfer else PPM
+        self._is_buy = ladder.side is Side.BUY
+        self._top = PPM + ladder.fee_top_ppm
+        self._out = PPM - ladder.fee_out_ppm - named_fee_ppm(ladder.instrument)
+        self._kept = PPM - step.transfer.cost_ppm if step.transfer else PPM
         self.unpaid = step.transfer.cost_e8 << BINARY_PLACES if step.transfer else 0
         """What is left to pay of the transfer's fixed cost."""
         self.level = -1
         self.rest = 0
         """Base quantity left of the level."""
         self.walked = 0
+        self.cost_above = self.cost_below = 1
+        """Spent amount for each base unit."""
+        self.gain_above = self.gain_below = 1
+        """What a base unit yields after the transfer's proportional cost."""
 
     def is_open(self) -> bool:
         """Say whether depth is left, reading on as needed."""
-        while self.rest == 0:
-            if self.level + 1 >= len(self.ladder.prices) and not self.ladder.read_more():
-                return False
-            self.level += 1
-            self.rest = (self.ladder.quantities[self.level + 1] - self.ladder.quantities[self.level]) << BINARY_PLACES
-        assert self.rest > 0, "an open leg has depth left"
+        if self.rest:
+            return True
+        ladder = self.ladder
+        if self.level + 1 >= len(ladder.prices) and not ladder.read_more():
+            return False
+        self.level += 1
+        level, price = self.level, ladder.prices[self.level]
+        self.rest = (ladder.quantities[level + 1] - ladder.quantities[level]) << BINARY_PLACES
+        if self._is_buy:
+            self.cost_above, self.cost_below = price * self._top, E8 * PPM
+            self.gain_above, self.gain_below = self._out * self._kept, PPM * PPM
+        else:
+            self.gain_above, self.gain_below = price * self._out * self._kept, E8 * PPM * PPM
+        assert self.rest > 0, "a level holds something"
         return True
-
-    @property
-    def cost(self) -> tuple[int, int]:
-        """Spent amount for each base unit, as a fraction."""
-        return (self.ladder.prices[self.level] * self.top, E8 * PPM) if self.is_buy else (1, 1)
-
-    @property
-    def gain(self) -> tuple[int, int]:
-        """Amount that reaches the transfer for each base unit, as a fraction."""
-        return (self.out, PPM) if self.is_buy else (self.ladder.prices[self.level] * self.out, E8 * PPM)
 
     def flow(self, amount: int, *, is_ending: bool) -> int:
         """Send an amount through the market; return what it yields. The leg that ends a piece uses up its level exactly."""
         assert amount >= 0, "nothing flows back"
-        cost, gain = self.cost, self.gain
-        base = self.rest if is_ending else min(self.rest, amount * cost[1] // cost[0])
+        base = self.rest if is_ending else min(self.rest, amount * self.cost_below // self.cost_above)
         self.rest -= base
         self.walked += base
-        return base * gain[0] * self.kept // (gain[1] * PPM)
+        return base * self.gain_above // self.gain_below
 
     def pay(self, amount: int, *, is_settling: bool) -> int:
         """Take what is left of the fixed cost from an amount; return the rest. Settling rounds in favour of the bound."""
@@ -133,9 +139,8 @@ class Relaxation:
             return True
         above = below = 1
         for leg in self._legs:
-            cost, gain = leg.cost, leg.gain
-            above *= cost[1] * gain[0] * leg.kept
-            below *= cost[0] * gain[1] * PPM
+            above *= leg.cost_below * leg.gain_above
+            below *= leg.cost_above * leg.gain_below
         return above > below
 
 
@@ -144,12 +149,11 @@ def _room(legs: Sequence[_Leg]) -> tuple[int, int, bool]:
     best, limiting = -1, -1
     above = below = 1
     for position, leg in enumerate(legs):
-        cost, gain = leg.cost, leg.gain
-        above, below = above * cost[1], below * cost[0]  # base quantity for each unit of input
+        above, below = above * leg.cost_below, below * leg.cost_above  # base quantity for each unit of input
         room = leg.rest * below // above
         if limiting < 0 or room < best:
             best, limiting = room, position
-        above, below = above * gain[0] * leg.kept, below * gain[1] * PPM
+        above, below = above * leg.gain_above, below * leg.gain_below
         if leg.unpaid:
             room = -(-leg.unpaid * below // above)
             return (room, position, True) if room <= best else (best, limiting, False)

@@ -17,11 +17,15 @@ from arbitrage.model.money import ceil_to, floor_to
 from arbitrage.model.opportunities import Refusal, Refused
 from arbitrage.strategy.chain import Chain, Outcome
 from arbitrage.strategy.relaxation import ROUNDING_E8, Point, Relaxation
+from arbitrage.strategy.tangent import Tangent
 
 SIZES_MAX = 256
 """Sizes tried for one route."""
 ROUTE_STEPS = 150
 LEVEL_STEPS = 2
+WIDTH_FIRST = 8
+"""Sizes looked at together on each side of the peak at first; twice as many each time more are wanted."""
+BOUND_STEPS = 1
 LOOK_STEPS = 3
 WORK_STEPS = 12
 """What a route, a level read, a leg looked at and a leg worked cost; measured, in microseconds of one slow core."""
@@ -94,8 +98,12 @@ class _Search:
         self._least = least
         floor = chain.backwards(least[-1], least)
         self._smallest_e8 = (floor or least)[self._leg]
+        self._tangents: list[Tangent | None] = [None, None]
+        """Below and above the peak, made when they are first looked at."""
         self._tried: set[int] = set()
         self.best: Outcome | None = None
+        self._is_cut = False
+        """Whether worthwhile sizes were left out."""
         self.is_exact = False
         assert self._peak_e8 >= 0, "a peak is not negative"
 
@@ -105,32 +113,74 @@ class _Search:
         self._try(self._peak_e8 + self._lot_e8, budget)
         if self.best is None and self._chain.has_named_fees:
             self._fit_fees(budget)
-        low_e8, high_e8 = self._worthwhile()
-        below_e8 = min(max(self._peak_e8, low_e8), max(low_e8, high_e8))
-        above_e8 = below_e8 + self._lot_e8
-        while below_e8 >= low_e8 or above_e8 <= high_e8:
-            for size_e8 in (below_e8, above_e8):
-                if low_e8 <= size_e8 <= high_e8:
-                    if len(self._tried) >= SIZES_MAX or budget.is_spent:
-                        return
-                    if self._is_promising(size_e8, budget) and self._try(size_e8, budget):
-                        low_e8, high_e8 = self._worthwhile()
-            below_e8, above_e8 = below_e8 - self._lot_e8, above_e8 + self._lot_e8
+        self._sweep(budget)
+        self.is_exact = not self._is_cut and not self._chain.has_named_fees
         assert len(self._tried) <= SIZES_MAX, "the bound on sizes holds"
-        self.is_exact = not self._chain.has_named_fees
 
-    def _is_promising(self, size_e8: int, budget: Budget) -> bool:
-        """Say whether a size earns more than the best, as far as a quick look tells.
+    def _sweep(self, budget: Budget) -> None:
+        """Go from the peak both ways, and look at every size whose bound is not below the best found."""
+        low_e8, high_e8 = self._worthwhile()
+        lot_e8, depth_e8 = self._lot_e8, self._chain.ladders[self._leg].depth_e8
+        below_e8 = min(max(self._peak_e8, low_e8), max(low_e8, high_e8))
+        above_e8 = below_e8 + lot_e8
+        width = WIDTH_FIRST
+        while not self._is_cut and (below_e8 >= low_e8 or above_e8 <= high_e8):
+            width = min(width, (SIZES_MAX - len(self._tried)) // 2)
+            if width == 0 or budget.is_spent:
+                self._is_cut = True
+                return
+            span_e8 = width * lot_e8
+            lower = range(below_e8, max(low_e8, below_e8 - span_e8 + lot_e8) - 1, -lot_e8)
+            upper = range(above_e8, min(high_e8, depth_e8, above_e8 + span_e8 - lot_e8) + 1, lot_e8)
+            rated = self._rated(lower, budget, is_above=False) + self._rated(upper, budget, is_above=True)
+            if self._try_rated(rated, budget):
+                low_e8, high_e8 = self._worthwhile()
+            below_e8, above_e8, width = below_e8 - span_e8, above_e8 + span_e8, 2 * width
 
-        It does not cut legs to what the next one needs, but the size to which that would cut this leg is looked at as well.
+    def _rated(self, sizes_e8: range, budget: Budget, *, is_above: bool) -> list[tuple[int, int]]:
+        """Return the sizes that were not looked at yet, each behind its bound, lots included, if that is not below the best."""
+        depth_e8 = self._chain.ladders[self._leg].depth_e8
+        new_e8 = [size_e8 for size_e8 in sizes_e8 if size_e8 not in self._tried and size_e8 <= depth_e8]
+        if not new_e8:
+            return []
+        assert new_e8[0] % self._lot_e8 == 0, "sizes are on the lot grid"
+        self._tried.update(new_e8)
+        budget.take(BOUND_STEPS * len(new_e8))
+        tangent = self._tangents[is_above] or self._tangent(is_above=is_above)
+        enough_e8 = self._enough_e8
+        return [rated for rated in zip(tangent.profits_e8(new_e8), new_e8, strict=True) if rated[0] >= enough_e8]
+
+    def _try_rated(self, rated: list[tuple[int, int]], budget: Budget) -> bool:
+        """Try sizes, the highest bound first, until no bound reaches the best found; say whether a better one was found.
+
+        A quick look comes before the work: it cuts no leg to what the next one needs, but the size to which that would cut this
+        leg is looked at as well.
         """
-        if size_e8 in self._tried or size_e8 > self._chain.ladders[self._leg].depth_e8:
-            return False
-        self._tried.add(size_e8)
-        budget.take(LOOK_STEPS * len(self._chain.steps))
-        assert size_e8 % self._lot_e8 == 0, "sizes are on the lot grid"
-        profit_e8 = self._chain.quick_profit_e8(self._leg, size_e8, self._least)
-        return profit_e8 is not None and profit_e8 > 0 and (self.best is None or profit_e8 >= self.best.profit_e8)
+        is_better = False
+        for bound_e8, size_e8 in sorted(rated, reverse=True):
+            if bound_e8 < self._enough_e8:
+                break
+            if budget.is_spent:
+                self._is_cut = True
+                break
+            budget.take(LOOK_STEPS * len(self._chain.steps))
+            profit_e8 = self._chain.quick_profit_e8(self._leg, size_e8, self._least)
+            assert profit_e8 is None or profit_e8 <= bound_e8, "a bound is from above"
+            if profit_e8 is not None and profit_e8 >= self._enough_e8:
+                is_better |= self._try(size_e8, budget)
+        return is_better
+
+    @property
+    def _enough_e8(self) -> int:
+        """What a size must earn to be of interest."""
+        return max(1, self.best.profit_e8) if self.best else 1
+
+    def _tangent(self, *, is_above: bool) -> Tangent:
+        """Make the bound, lots included, that is tight on one side of the peak."""
+        peak, ladders = self._relaxation.points[self._top].quantities_e8, self._chain.ladders
+        levels = [ladder.level_at(amount, is_above=is_above) for ladder, amount in zip(ladders, peak, strict=True)]
+        tangent = self._tangents[is_above] = Tangent(ladders, self._chain.steps, levels, self._leg)
+        return tangent
 
     def _try(self, size_e8: int, budget: Budget) -> bool:
         """Work one size, and keep it if it can be worked and is the best; say so."""
@@ -192,6 +242,8 @@ def _crossing(outside: Point, inside: Point, leg: int, target_e8: int) -> int:
 def _refused(chain: Chain, peak: Point, otherwise: Refusal, detail: str) -> Refused:
     """Name the balance that ended a ladder before the peak or a minimum was reached, if one did; else the given reason."""
     for position, ladder in enumerate(chain.ladders):
+        while peak.quantities_e8[position] + ladder.lot_e8 > ladder.depth_e8 and ladder.read_more():
+            pass
         is_ended = peak.quantities_e8[position] + ladder.lot_e8 > ladder.depth_e8 or ladder.least_e8() is None
         if ladder.is_short and is_ended and position == 0 and chain.inventory.is_limited:
             return Refused(otherwise, f"the limit on the input leaves too little for {ladder.instrument.symbol}; {detail}")

@@ -43,7 +43,7 @@ class PlainBook:
     def __init__(self, bids: Sequence[Level] = (), asks: Sequence[Level] = ()) -> None:
         self.bids = list(bids)
         self.asks = list(asks)
-        self.reads = 0
+        self.asked: list[int] = []
 
     @property
     def best_bid(self) -> float:
@@ -62,7 +62,7 @@ class PlainBook:
         return self.asks[0][1] if self.asks else 0.0
 
     def levels(self, side: Side, limit: int) -> list[Level]:
-        self.reads += 1
+        self.asked.append(limit)
         return (self.asks if side is Side.BUY else self.bids)[:limit]
 
 

@@ -289,6 +289,7 @@ def test_every_doubt_of_the_market_room_has_a_refusal() -> None:
 
     reasons = {doubt.name: refusal_of(doubt) for doubt in MarketDoubt}
     assert {name for name, reason in reasons.items() if reason is Refusal.DOUBTFUL_MARKET} <= {"IMPLAUSIBLE", "CROSS_CHECK"}
+    assert reasons["LINK_DOWN"] is reasons["SILENT_LINK"] is Refusal.VENUE_UNHEALTHY
 
 
 def test_a_price_off_the_tick_grid_makes_the_market_doubtful() -> None:
@@ -324,6 +325,15 @@ def test_a_cycle_is_sized_again_at_most_once_in_the_interval() -> None:
     assert detector.detect(board, rich, {0}, NOW_NS + 99 * MS_NS) == []
     assert detector.counters["resize_waits"] == 1
     only(detector.detect(board, rich, {0}, NOW_NS + 100 * MS_NS))
+
+
+def test_a_market_outside_every_gaining_cycle_costs_no_sizing() -> None:
+    board = kimchi_board(2)
+    board.books[3] = PlainBook([(2900.0, 20.0)], [(3100.0, 20.0)])
+    detector = Detector(settings(transfers=BOTH))
+    only(detector.detect(board, rich, board.all_markets, NOW_NS))
+    assert detector.detect(board, rich, {3}, NOW_NS) == []
+    assert detector.counters["survivors"] == detector.counters["sized"] == 1
 
 
 def test_memory_of_routes_and_sizings_is_bounded() -> None:

@@ -54,7 +54,10 @@ def test_a_ladder_answers_as_walking_level_by_level_does(
 ) -> None:
     book, rules, ladder = make(steps, side, fee, lot_e8)
     slow = SlowLeg(book, rules, side, spendable_e8=10**30)
-    assert ladder.depth_e8 == 0 and ladder.read_more() and ladder.depth_e8 == slow.depth_e8
+    assert ladder.depth_e8 == 0
+    while ladder.read_more():
+        assert ladder.reads >= len(ladder.prices) > 0
+    assert ladder.depth_e8 == slow.depth_e8
     quantity = data.draw(st.integers(1, slow.depth_e8 // lot_e8)) * lot_e8
     spent, received = slow.result(quantity)
     assert (ladder.spent_e8(quantity), ladder.received_e8(quantity)) == (spent, received)
@@ -93,7 +96,6 @@ def test_least_is_the_smallest_quantity_that_meets_both_minimums(
     ladder = Ladder(book, strict, side, LegTerms(100, 0))
     least = ladder.least_e8()
     if least is None:
-        ladder.read_more()
         assert ladder.depth_e8 < quantity or ladder.quotes[-1] < notional
         return
     assert least % 7 == 0 and least >= quantity and ladder.quote_e8(least) >= notional
@@ -103,11 +105,11 @@ def test_least_is_the_smallest_quantity_that_meets_both_minimums(
 def test_depth_is_read_only_as_far_as_it_is_asked_for() -> None:
     book = PlainBook([], [(100.0 + step, 1.0) for step in range(500)])
     ladder = Ladder(book, instrument(0, "v", "A/B"), Side.BUY, LegTerms(100, 0))
-    assert ladder.affordable_e8(1000 * E8) > 9 * E8
-    assert ladder.reads == 4 * LEVELS_FIRST
+    assert 9 * E8 < ladder.affordable_e8(1000 * E8) < 10 * E8
+    assert ladder.reads == 10 and book.asked == [LEVELS_FIRST, 4 * LEVELS_FIRST]
     ladder = Ladder(book, instrument(0, "v", "A/B"), Side.BUY, LegTerms(100, 0))
     assert 2 * E8 < ladder.affordable_e8(300 * E8) < 3 * E8
-    assert ladder.reads == LEVELS_FIRST
+    assert ladder.reads == 3
     assert ladder.affordable_e8(10**18) == 100 * E8, "levels_max bounds what is read"
     assert not ladder.read_more()
 
@@ -116,6 +118,15 @@ def test_levels_of_less_than_a_lot_are_passed_over() -> None:
     book = PlainBook([(100.0, 0.4), (99.0, 2.7)], [])
     ladder = Ladder(book, instrument(0, "v", "A/B", lot_e8=E8), Side.SELL, LegTerms(100, 0))
     assert ladder.affordable_e8(10 * E8) == 2 * E8 and ladder.prices == [99 * E8]
+
+
+def test_an_order_is_enough_when_quantity_and_limit_price_meet_the_minimums() -> None:
+    strict = instrument(0, "v", "A/B", tick_e8=E8, quantity_e8_min=2 * E8, notional_e8_min=300 * E8)
+    ladder = Ladder(PlainBook([(100.0, 9.0)]), strict, Side.SELL, LegTerms(100, 20_000))
+    assert ladder.read_more()
+    assert not ladder.is_enough(2 * E8 - 1), "the venue's least quantity"
+    assert not ladder.is_enough(3 * E8), "the slack lowers the limit to 98"
+    assert ladder.is_enough(4 * E8)
 
 
 def test_a_ladder_ends_at_the_largest_order_and_at_what_may_be_locked() -> None:

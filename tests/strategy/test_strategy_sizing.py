@@ -179,3 +179,19 @@ def test_a_search_cut_short_loses_at_most_one_lot_of_every_leg(block: int) -> No
                 compared += 1
                 worse += found < line.net_e8
     assert compared > 20 and worse > 0
+
+
+@pytest.mark.parametrize("steps", [20, 40, 60, 80])
+def test_whatever_work_is_left_a_size_never_beats_the_whole_search(steps: int) -> None:
+    cut = 0
+    for seed in range(300):
+        ring = random_ring(random.Random(seed))
+        found = Detector(ring.settings).detect(ring.board, ring.free, ring.board.all_markets, NOW_NS)
+        whole = {line.cycle: line for line in found}
+        hurried = Detector(msgspec.structs.replace(ring.settings, sizing_budget_us=steps))
+        for line in hurried.detect(ring.board, ring.free, ring.board.all_markets, NOW_NS):
+            other = whole[line.cycle]
+            if isinstance(line, Opportunity):
+                assert isinstance(other, Opportunity) and line.net_e8 <= other.net_e8
+        cut += hurried.counters["sized_inexactly"]
+    assert cut > 0, "some searches were cut short"
