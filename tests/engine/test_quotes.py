@@ -116,7 +116,8 @@ def test_a_level_of_nothing_is_passed_over_and_one_off_the_grid_ends_the_walk() 
     world.feed(BookFull(world.now_ns, 2, units, world.now_ns // 1_000_000, False))
     worth = quotes.value_in_reporting(KRW, 1_402 * E8)
     assert worth is not None and worth < E8, "bought at the second level"
-    world.feed(LinkDown(world.now_ns, UPBIT, "upbit", (1,), "cut"))
+    world.feed(BookFull(world.now_ns, 1, [BookUnit(0.0, 139_900_000.0, 0.0, 1.0)], world.now_ns // 1_000_000, False))
+    assert quotes.doubt(2) is None and quotes.value_in_reporting(KRW, 1_402 * 9 * E8) is not None
     assert quotes.value_in_reporting(KRW, 1_402 * 20 * E8) is None, "the third price is on no grid"
 
 
