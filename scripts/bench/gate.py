@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from arbitrage.model.effects import Effect, Judged, Resync
-from arbitrage.model.events import Decide, FaultKind
+from arbitrage.model.events import Decide, FeedFault
 from arbitrage.model.instruments import Side
 from arbitrage.model.opportunities import Opportunity, Refusal
 from bench.faults import Delivery, Wire
@@ -89,7 +89,6 @@ class Trial:
         self._terms = Terms(COIN_TRANSFER_PPM, USDT_TRANSFER_PPM)
         self._symbols = list(self.subject.symbols)
         self._rng = random.Random(seed + 2)
-        self._damaged = 0
         self._now_ns = START_NS
         self._asked: dict[str, tuple[int, bytes | None]] = {}
         for symbol, answer in self.universe.snapshots.items():
@@ -104,9 +103,11 @@ class Trial:
         self._note(self.subject.feed(events))
         changed: set[str] = set()
         self.result.deliveries += 1
-        if delivery.is_damaged:
-            self._damaged += 1
-        elif symbol := self._books.read(delivery.raw):
+        faults = [event.kind.value for event in events if isinstance(event, FeedFault)]
+        if delivery.is_damaged != bool(faults):
+            said = "damaged" if delivery.is_damaged else "good"
+            self.result.disagree(f"delivery {self.result.deliveries}: the frame was {said}, faults named: {faults}")
+        if not delivery.is_damaged and (symbol := self._books.read(delivery.raw)):
             changed.add(symbol)
         changed |= self._answer()
         self._compare(changed)
@@ -119,9 +120,6 @@ class Trial:
         for symbol in self._symbols:
             self._compare_levels(symbol)
         counters, result = self.subject.engine.board.counters, self.result
-        named = sum(counters[kind.value] for kind in FaultKind)
-        if named != self._damaged:
-            result.disagree(f"{self._damaged} frames were damaged, {named} faults were named")
         if counters["compared"] != counters["equal"]:
             result.disagree(f"{counters['compared'] - counters['equal']} best prices differ from the ticker's")
         result.gaps, result.tickers_equal = counters["gaps"], counters["equal"]
