@@ -10,13 +10,16 @@ BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean systemd-lab lock
+.PHONY: help run demo-live test lint bench soak-orders clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: $(VENV)/.run ## Start paper trading; options in ARGS, such as ARGS="--for 60 --json"
 	@$(BIN)/arbitrage demo $(ARGS)
+
+demo-live: $(VENV)/.run ## Place real signed orders at simulated exchanges: one completes, then a second leg is refused and recovered
+	@$(BIN)/arbitrage demo --live $(ARGS)
 
 test: $(VENV)/.dev lint ## Run every check and test
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/run_tests.py
@@ -28,6 +31,9 @@ lint: $(VENV)/.dev ## Style, types, layers
 
 bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofeed; options in ARGS, such as ARGS="--quick --json"
 	@$(BENCH_VENV)/bin/python scripts/bench/main.py $(ARGS)
+
+soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a venue; options in ARGS, such as ARGS="--venue upbit --first 7"
+	@$(BIN)/python tests/integration/soak_orders.py $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh
@@ -46,9 +52,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+# Other people's clients pin older versions of what we run, so they are installed beside it without their own wishes (docs/adr/0009).
+$(VENV)/.dev: requirements/dev.txt requirements/clients.txt $(VENV)/.run
 	@echo "installing what the checks need into $(VENV) ..."
 	@$(PIP) -r requirements/dev.txt
+	@$(PIP) --no-deps -r requirements/clients.txt
 	@touch $@
 
 $(BENCH_VENV)/bin/python:

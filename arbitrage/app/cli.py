@@ -7,14 +7,87 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Protocol
 
 from arbitrage import __version__
-from arbitrage.app import cycles_command, demo, migrate_command, replay_command, run_command
+from arbitrage.app import cycles_command, demo, drill_command, migrate_command, replay_command, report_command, run_command
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
-from arbitrage.ops import config_command
+from arbitrage.app.modes import refusal
+from arbitrage.app.operator_command import OperatorCommand
+from arbitrage.ops.config_command import ConfigCommand
 from arbitrage.sim.main import main as sim_main
 
+
+class Subcommand(Protocol):
+    """A module or an object behind one word of the command line."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None: ...
+
+    def run(self, arguments: argparse.Namespace, /) -> int: ...
+
+
+COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
+    ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", run_command),
+    (
+        "demo",
+        "trade against local venue servers: no network",
+        "arbitrage demo --scenario synthetic --for 60",
+        demo,
+    ),
+    (
+        "drill",
+        "let simulated exchanges misbehave, and see what your own configuration makes of it",
+        "arbitrage drill lost-ack",
+        drill_command,
+    ),
+    ("status", "ask the running daemon how it stands", "arbitrage status --json", OperatorCommand("status")),
+    (
+        "kill",
+        "stop all trading now; open orders are cancelled, and the venues are asked for proof",
+        'arbitrage kill --reason "prices look wrong"',
+        OperatorCommand("kill"),
+    ),
+    (
+        "release",
+        "release the kill switch; nothing else does, no restart either",
+        'arbitrage release --reason "checked both accounts"',
+        OperatorCommand("release"),
+    ),
+    (
+        "pause",
+        "make no new entries; what is open is finished",
+        'arbitrage pause --reason "maintenance"',
+        OperatorCommand("pause"),
+    ),
+    ("resume", "end a pause", "arbitrage resume", OperatorCommand("resume")),
+    (
+        "accept",
+        "accept a difference that start-up found, or a venue's changed rules that are held",
+        'arbitrage accept upbit-XRP --reason "deposited by hand"',
+        OperatorCommand("accept"),
+    ),
+    (
+        "report",
+        "print the last restart report, or the last receipt of the kill switch",
+        "arbitrage report --last --json",
+        report_command,
+    ),
+    (
+        "replay",
+        "drive the engine with recorded frames, as fast as it can",
+        "arbitrage replay FILE.capture.jsonl.zst --json",
+        replay_command,
+    ),
+    (
+        "cycles",
+        "find arbitrage cycles in a table of best prices",
+        "arbitrage cycles --books book.csv.zst --max-legs 4",
+        cycles_command,
+    ),
+    ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
+    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", ConfigCommand(refusal)),
+)
 EXITS = "exit status: 0 done, 1 failed check, 2 bad usage or configuration, 3 refused to trade, 70 broken invariant"
 
 
@@ -41,31 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"arbitrage {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    rows = (
-        ("run", "run the daemon against the configured exchanges (paper)", "arbitrage run --config config", run_command),
-        (
-            "demo",
-            "paper-trade against local venue servers: no keys, no network",
-            "arbitrage demo --scenario synthetic --for 60",
-            demo,
-        ),
-        (
-            "replay",
-            "drive the engine with recorded frames, as fast as it can",
-            "arbitrage replay FILE.capture.jsonl.zst --json",
-            replay_command,
-        ),
-        (
-            "cycles",
-            "find arbitrage cycles in a table of best prices",
-            "arbitrage cycles --books book.csv.zst --max-legs 4",
-            cycles_command,
-        ),
-        ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
-        ("config", "show, validate or compare the configuration", "arbitrage config show --origin", config_command),
-    )
     _command(commands, "sim", "serve simulated exchanges on loopback", "arbitrage sim --scenario synthetic --seed 7 --json")
-    for name, summary, example, module in rows:
+    for name, summary, example, module in COMMANDS:
         command = _command(commands, name, summary, example)
         module.add_arguments(command)
         command.set_defaults(run=module.run)

@@ -7,59 +7,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
-from arbitrage.app.bans import BanFile
-from arbitrage.app.clock import EngineClock
-from arbitrage.app.door import Door
+from arbitrage.app.answers import Answers
+from arbitrage.app.connections import Connections
+from arbitrage.app.control_socket import ControlSocket
 from arbitrage.app.exits import Exit
 from arbitrage.app.housekeeping import Housekeeping
-from arbitrage.app.keeping import StoreJournal, StoreRecorder
-from arbitrage.app.modes import RealTiming, paper_transport
+from arbitrage.app.modes import RealTiming, RefusedToTrade, make_transport, mode_of
 from arbitrage.app.notify import Notifier
-from arbitrage.app.restoring import restore
+from arbitrage.app.operator import Operator
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
-from arbitrage.engine.engine import Engine
-from arbitrage.model.events import Event, FaultKind, FeedFault, Funded, Reloaded, Wake
-from arbitrage.model.instruments import Node, Venue
-from arbitrage.model.money import Asset, parse_e8
-from arbitrage.model.settings import Settings
+from arbitrage.model.events import AccountLinkDown, FaultKind, FeedFault, Reloaded, Wake
+from arbitrage.model.instruments import Venue
 from arbitrage.ops.config import Loaded, compare
-from arbitrage.ops.logs import Logs
 from arbitrage.ops.loop_lag import sample_loop_lag
-from arbitrage.ops.metrics import Metrics
 from arbitrage.ops.problems import ConfigError
-from arbitrage.store.stores import Extras, Stores
-from arbitrage.venues.factory import make_session, transport_named
-from arbitrage.venues.session import Session
-from arbitrage.venues.wiring import Wiring
+from arbitrage.store.lease import Fenced, Lease
+from arbitrage.venues.wiring import VenueEvent
 
 logger = logging.getLogger("arbitrage.daemon")
 WAKE_S = 0.1
-SETTLE_LOOKS, SETTLE_LOOK_S = 30, 0.01
-"""On a stop, orders that are already on their way get 0.3 s to be answered before the snapshot."""
+SETTLE_LOOKS, SETTLE_LOOK_S = 300, 0.01
+"""On a stop, arbitrages under way get 3 s to end before the snapshot: orders are answered, and a naked leg is governed."""
+LEFT_SHOWN_MAX = 10
 FAULT_LINE_NS = 60_000_000_000
 """A venue's fault of one kind is logged at most once in so long."""
 
 
 class Daemon:
-    """One session of the real process, paper for now. Made by `open_daemon`, ended by `run`."""
+    """One session of the real process. Its parts are made by `open_running`; ended by `run`."""
 
-    def __init__(self, running: Running, reload: Callable[[], Loaded], notifier: Notifier) -> None:
+    def __init__(
+        self, running: Running, reload: Callable[[], Loaded], notifier: Notifier, connections: Connections
+    ) -> None:
         self.running = running
         self.supervisor = Supervisor()
         self._reload = reload
         self._reloading = asyncio.Lock()
         self._notifier = notifier
         self._housekeeping = Housekeeping(running, notifier)
-        self._bans = BanFile(running.stores.data_dir)
-        self._sessions = self._make_sessions()
+        self._connections = connections
         self._next_fault_line_ns: dict[tuple[Venue, FaultKind], int] = {}
-        transport = paper_transport(running.settings, running.door, RealTiming(running.clock))
-        running.door.connect(transport, self._resync)
+        self._fenced = ""
+        self.operator = Operator(running)
+        self._control = ControlSocket(running.stores.data_dir, self.operator.hear, asyncio.get_running_loop())
+        timing = RealTiming(running.clock)
+        accounts = connections.accounts
+        self._transport = make_transport(running.settings, running.door, timing, accounts, lambda: self._fenced)
+        self._transport.admit = self._admit
+        running.door.connect(self._transport, self._resync)
+        running.shadow = self._transport.counters
+        self._answers = Answers(running.door, timing)
+        connections.attach(self.sink, self.hear, lambda market: running.engine.board.instruments[market])
 
     async def run(self) -> int:
         """Connect and trade until stopped; return the exit status."""
@@ -68,13 +70,19 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.supervisor.stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self.supervisor.spawn("reload", self._reload_whole()))
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self.operator.kill("signal SIGUSR1", "a signal was sent"))
         running = self.running
+        self.operator.look()  # before anything can be decided
+        await self._control.open()
         self.supervisor.spawn("stores", running.stores.run())
-        for name, session in self._sessions.items():
-            session.hold_requests(self._bans.until_ns(name))
+        if running.lease is not None:
+            self.supervisor.spawn("lease", self._keep_lease(running.lease))
+        for name, session in self._connections.feeds.items():
             self.supervisor.spawn(f"session {name}", session.run())
+        self.supervisor.spawn("transport", self._transport.run())
         self.supervisor.spawn("wake", self._wake())
         self.supervisor.spawn("housekeeping", self._housekeeping.run())
+        self.supervisor.spawn("kill exercise", self._housekeeping.keep_kill_proven())
         self.supervisor.spawn("loop lag", sample_loop_lag(running.clock, running.metrics.loop_latency))
         if running.settings.hot_path.busy_poll:
             self._poll()
@@ -103,13 +111,21 @@ class Daemon:
             logger.error("configuration refused: %s; the running one stays whole", refusal)
         self._notifier.ready(self._housekeeping.status_text())
 
-    def sink(self, events: Sequence[Event]) -> None:
+    def sink(self, events: Sequence[VenueEvent]) -> None:
         """Take in what one frame said; called synchronously from the socket."""
         self.running.frames += 1
+        self._log_faults(events)
+        self.running.door.feed(events)
+
+    def hear(self, events: Sequence[VenueEvent]) -> None:
+        """Take in what an account's session says."""
+        self._log_faults(events)
+        self._answers.sink(events)
+
+    def _log_faults(self, events: Sequence[VenueEvent]) -> None:
         for event in events:
             if type(event) is FeedFault:
                 self._log_fault(event)
-        self.running.door.feed(events)
 
     def _log_fault(self, fault: FeedFault) -> None:
         """Log a venue's fault, each kind once a minute; every one is counted by the board."""
@@ -118,49 +134,67 @@ class Daemon:
             self._next_fault_line_ns[key] = fault.at_ns + FAULT_LINE_NS
             logger.warning("%s: %s: %s", fault.venue, fault.kind.value, fault.detail)
 
-    def _make_sessions(self) -> dict[str, Session]:
-        settings = self.running.settings
-        wiring = Wiring(
-            sink=self.sink,
-            clock=self.running.clock,
-            rng=random.Random(),
-            transport=transport_named(settings.hot_path.transport),
-            frames_per_yield=settings.hot_path.frames_per_decision_max,
-        )
-        ids = {key: market for market, key in enumerate(settings.market_symbols)}
-        return {
-            name: make_session(Venue(name), section, {symbol: ids[(name, symbol)] for symbol in section.symbols}, wiring)
-            for name, section in settings.venues.items()
-        }
+    async def _keep_lease(self, lease: Lease) -> None:
+        """Hold the lease; whoever is fenced by another instance sends nothing more and stops."""
+
+        def changed() -> None:
+            logger.log(logging.WARNING, "%s", lease.trouble or "the lease is held again")
+            self.running.door.feed([self.running.store_report()])
+
+        try:
+            await lease.run(changed)
+        except Fenced as fenced:
+            self._fenced = str(fenced)
+            logger.error("%s; another instance trades for this session: stopping", fenced)
+            self.running.door.feed([self.running.store_report()])
+            self.supervisor.stop()
+
+    async def _admit(self, venue: str) -> None:
+        """Wait until a venue's key is known to be harmless; meanwhile the account is down, and the reason is shown."""
+
+        def say(reason: str) -> None:
+            if mode_of(self.running.settings).is_real:
+                self.running.door.feed([AccountLinkDown(self.running.clock(), Venue(venue), reason)])
+
+        await self._connections.admit(venue, say)
 
     def _resync(self, market: int) -> None:
         venue, _ = self.running.settings.market_symbols[market]
-        self._sessions[venue].resync(market)
+        self._connections.feeds[venue].resync(market)
 
     async def _wake(self) -> None:
         while True:
             await asyncio.sleep(WAKE_S)
             now_ns = self.running.clock()
+            self.operator.look()
             self.running.door.feed([Wake(now_ns)])
-            self._bans.note({name: session.requests_held_until_ns for name, session in self._sessions.items()}, now_ns)
+            self._connections.note_bans()
 
     async def _close(self) -> int:
         """Let orders in flight be answered, snapshot, stop the tasks, close the stores; return the exit status."""
         self._notifier.stopping("stopping: snapshot")
         self.running.door.rest()
-        if self.supervisor.failure is None:
+        if self.supervisor.failure is None and not self._fenced:
             await self._settle()
         self.running.door.close()
-        failure = self.supervisor.failure
-        if failure is None:
+        failure = self.running.door.broken or self.supervisor.failure
+        self._say_left()
+        if self._fenced:
+            logger.warning("no snapshot is kept: the session belongs to another instance now")
+        elif failure is None or isinstance(failure, RefusedToTrade):
             self._housekeeping.save_snapshot_now("stopping")
         else:
             # A state that broke an invariant is not kept: the next start folds the journal over the snapshot before.
             logger.error(
                 "stopped by %s: %r; no snapshot of this state is kept", self.supervisor.failed_task, failure, exc_info=failure
             )
+        await self._control.close()
         await self.supervisor.close()
         await self.running.stores.close()
+        if isinstance(failure, RefusedToTrade):
+            logger.error("refused to trade: %s", failure)
+        if self._fenced or isinstance(failure, RefusedToTrade):
+            return Exit.REFUSED_TO_TRADE
         if failure is None:
             logger.info("stopped")
             return Exit.DONE
@@ -173,6 +207,12 @@ class Daemon:
                 return
             await asyncio.sleep(SETTLE_LOOK_S)
 
+    def _say_left(self) -> None:
+        """Name what is still under way: it is left in the journal, as a crash would leave it, and the next start asks."""
+        if left := [order.client_order_id for order, _ in self.running.engine.desk.unfinished()]:
+            shown = ", ".join(left[:LEFT_SHOWN_MAX])
+            logger.warning("stopping with %d orders unanswered; the next start asks about them: %s", len(left), shown)
+
     def _poll(self) -> None:
         """Keep the loop from sleeping (hot_path.busy_poll): costs a core, saves the kernel's wake-up."""
         if not self.supervisor.is_stopping:
@@ -184,38 +224,3 @@ def is_broken(failure: BaseException) -> bool:
     if isinstance(failure, BaseExceptionGroup):
         return failure.subgroup(AssertionError) is not None
     return isinstance(failure, AssertionError)
-
-
-async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, id_prefix: str) -> Running:
-    """Start the stores and rebuild the engine from what they hold. Raises STORE_REFUSALS and RestoreRefused."""
-    settings = loaded.settings
-    extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max)
-    stores = await Stores.open(settings.store, settings.env, settings.session_name, clock, extras=extras)
-    logs.hide((stores.postgres_endpoint().password, stores.redis_endpoint().password))
-    for message in stores.messages:
-        logger.info("%s", message)
-    engine = Engine(settings.trading, settings.market_symbols, id_prefix=id_prefix)
-    is_restored = False
-    try:
-        restored = await restore(engine, stores, logger, clock())
-        is_restored = True
-    finally:
-        if not is_restored:
-            await stores.close()
-    if ahead_ns := clock.not_before(restored.newest_ns):
-        logger.warning("the clock was set back: engine time goes on %.3f s ahead of it", ahead_ns / 1e9)
-    metrics = Metrics()
-    door = Door(engine, RealTiming(clock), StoreJournal(stores), StoreRecorder(stores, metrics, clock))
-    door.feed(restored.differences)
-    door.feed(funding(settings, engine.ledger.nodes(), clock()))
-    return Running(loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics)
-
-
-def funding(settings: Settings, known: Collection[Node], at_ns: int) -> list[Event]:
-    """Return the paper inventory as events, where the session has none yet: all of it at first, new places later."""
-    return [
-        Funded(at_ns, Venue(venue), Asset(asset), parse_e8(text), "paper inventory from the configuration")
-        for venue, assets in settings.paper.inventory.items()
-        for asset, text in assets.items()
-        if parse_e8(text) and Node(Venue(venue), Asset(asset)) not in known
-    ]

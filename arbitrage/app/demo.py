@@ -1,4 +1,7 @@
-"""`arbitrage demo` (and `make run`): the real daemon on paper against local venue servers. Needs no key and no network."""
+"""`arbitrage demo` (`make run`, `make demo-live`): the real daemon against local venue servers. Needs no network and no key.
+
+With `--live` it runs in MODE=live: it signs with the servers' own test keys and places orders at them, on loopback alone.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,28 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Mapping
 
 import msgspec
 import orjson
 
 from arbitrage.app.child import ServersFailed, VenueServers
-from arbitrage.app.clock import monotonic_us
+from arbitrage.app.clock import monotonic_us, wall_ms
 from arbitrage.app.exits import Exit
+from arbitrage.app.identity import base36
+from arbitrage.app.live_story import LiveStory
+from arbitrage.app.loopback_house import check_loopback, live_values, test_keys, without_real_keys
 from arbitrage.app.running import Running
 from arbitrage.app.screen import Screen
-from arbitrage.app.starting import duration, guarded, trade
+from arbitrage.app.starting import Orders, duration, guarded, trade
 from arbitrage.model.money import format_e8
 from arbitrage.ops.config import Loaded, Overlay, find_config_dir, load
 from arbitrage.sim.capture import find_data
 
 logger = logging.getLogger("arbitrage.daemon")
+STORY_SECONDS_MAX = 180.0
+LAST_LOOK_S = 3.0
+"""How long the end of the story stays on the screen."""
 WITH_DATA, WITHOUT_DATA = "recorded+kimchi-2025", "synthetic"
 
 
@@ -44,13 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", dest="seconds", type=duration, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
     )
+    parser.add_argument(
+        "--live", action="store_true",
+        help="MODE=live with test keys: orders are signed and placed at the local servers; tells a story, then stops",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="no screen; the last line on stdout is a JSON summary")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the servers and the daemon, show what happens, and sum up at the end."""
     arguments.since_us = monotonic_us()
-    scenario = arguments.scenario or (WITH_DATA if find_data() is not None else WITHOUT_DATA)
+    has_data = find_data() is not None and not arguments.live
+    scenario = arguments.scenario or (WITH_DATA if has_data else WITHOUT_DATA)
 
     async def work() -> int:
         try:
@@ -59,48 +74,84 @@ def run(arguments: argparse.Namespace) -> int:
             print(failure, file=sys.stderr)
             return Exit.USAGE
         try:
-            return await _demonstrate(servers, scenario, arguments)
+            if not arguments.live:
+                values = {**servers.overlay(), "session_name": f"demo-{scenario}".replace("+", "-")}
+                return await Demonstration(servers, scenario, arguments, values).run(os.environ)
+            with test_keys(servers) as keys:
+                # The servers begin anew each time, and so does the session: a ledger of before would differ from them.
+                name = f"demo-live-{base36(wall_ms())}"
+                values = {**live_values(servers, keys), "session_name": name}
+                return await Demonstration(servers, scenario, arguments, values).run(without_real_keys(os.environ))
         finally:
             await servers.stop()
 
     return guarded(work)
 
 
-async def _demonstrate(servers: VenueServers, scenario: str, arguments: argparse.Namespace) -> int:
-    values = {**servers.overlay(), "session_name": f"demo-{scenario}".replace("+", "-")}
+class Demonstration:
+    """One run of the daemon against the local servers."""
 
-    def read() -> Loaded:
-        return load(find_config_dir(os.environ), os.environ, Overlay(f"scenario {scenario}", values))
+    def __init__(
+        self, servers: VenueServers, scenario: str, arguments: argparse.Namespace, values: Mapping[str, object]
+    ) -> None:
+        self._servers = servers
+        self._arguments = arguments
+        self._overlay = Overlay(f"scenario {scenario}", values)
+        self._firsts = Firsts(arguments.since_us)
+        notes = list(servers.description.get("notes", ()))
+        self._screen = None if arguments.json else Screen({**servers.description, "notes": notes}, sys.stdout)
+        self._story = LiveStory(servers, notes) if arguments.live else None
+        self._lost: list[str] = []
 
-    firsts = Firsts(arguments.since_us)
-    screen = None if arguments.json else Screen(servers.description, sys.stdout)
+    async def run(self, environ: Mapping[str, str]) -> int:
+        """Run it, show it, sum it up; return the exit status."""
 
-    lost: list[str] = []
+        def read() -> Loaded:
+            return load(find_config_dir(environ), environ, self._overlay)
 
-    async def watch_servers() -> None:
-        lost.append(f"the venue servers are gone: {await servers.watch()}")
-        logger.error("%s", lost[-1])
+        loaded = read()
+        check_loopback(loaded.settings)
+        limit_s = self._arguments.seconds or (STORY_SECONDS_MAX if self._story is not None else 0.0)
+        orders = Orders(reload=read, is_quiet=True, seconds=limit_s, beside=self._beside, environ=environ)
+        status, running = await trade(loaded, orders)
+        summary = summarise(running, self._firsts)
+        if self._story is not None:
+            summary["live"] = {**msgspec.to_builtins(self._story.told), "verdict": self._story.told.verdict}
+        if self._arguments.json:
+            print(orjson.dumps(summary).decode(), flush=True)
+        elif self._screen is not None:
+            self._screen.close(summary)
+            print("\n".join([*self._story.lines, self._story.told.verdict] if self._story is not None else ()))
+        for line in self._lost:
+            print(line, file=sys.stderr)
+        is_told = self._story is None or self._story.told.is_whole
+        return status or (Exit.CHECK_FAILED if self._lost or not is_told else Exit.DONE)
 
-    async def beside(running: Running) -> None:
-        """Note what is first seen and show it, until the servers or the reader of the screen are gone."""
+    async def _beside(self, running: Running) -> None:
+        """Note what is first seen and show it, until the servers or the reader of the screen are gone, or the story is told."""
         async with asyncio.TaskGroup() as group:
-            noting = group.create_task(_watch_firsts(running, firsts), name="firsts")
-            ends = [group.create_task(watch_servers(), name="servers")]
-            if screen is not None:
-                ends.append(group.create_task(screen.run(running), name="screen"))
+            noting = group.create_task(_watch_firsts(running, self._firsts), name="firsts")
+            ends = [group.create_task(self._watch_servers(), name="servers")]
+            if self._screen is not None:
+                ends.append(group.create_task(self._screen.run(running), name="screen"))
+            if self._story is not None:
+                ends.append(group.create_task(self._tell(self._story, running), name="story"))
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in (noting, *ends):
                 task.cancel()
 
-    status, running = await trade(read(), reload=read, is_quiet=True, seconds=arguments.seconds, beside=beside)
-    summary = summarise(running, firsts)
-    if arguments.json:
-        print(orjson.dumps(summary).decode(), flush=True)
-    elif screen is not None:
-        screen.close(summary)
-    for line in lost:
-        print(line, file=sys.stderr)
-    return status or (Exit.CHECK_FAILED if lost else Exit.DONE)
+    async def _tell(self, story: LiveStory, running: Running) -> None:
+        """Tell the story; then stay a moment, or for as long as was asked."""
+        try:
+            await story.run(running)
+        except ServersFailed as failure:
+            self._lost.append(str(failure))
+            return
+        await asyncio.sleep(self._arguments.seconds or LAST_LOOK_S)
+
+    async def _watch_servers(self) -> None:
+        self._lost.append(f"the venue servers are gone: {await self._servers.watch()}")
+        logger.error("%s", self._lost[-1])
 
 
 async def _watch_firsts(running: Running, firsts: Firsts) -> None:

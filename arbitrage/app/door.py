@@ -6,7 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from arbitrage.engine.engine import Engine
-from arbitrage.model.effects import Append, CancelOrder, Effect, Judged, PlaceOrder, QueryOrder, Report, Resync, Severity
+from arbitrage.model.effects import (
+    Append,
+    CancelOrder,
+    Effect,
+    Judged,
+    PlaceOrder,
+    QueryOrder,
+    ReadAccount,
+    Report,
+    Resync,
+    Severity,
+    VenueEffect,
+)
 from arbitrage.model.events import Decide, Event, OrderEnded
 from arbitrage.model.facts import Fact, PlanOpened
 from arbitrage.model.orders import OrderState
@@ -47,9 +59,9 @@ class Timing(Protocol):
 
 
 class Transport(Protocol):
-    """Where orders go: a paper venue, later a real one."""
+    """Where orders go: a paper venue or real ones."""
 
-    def submit(self, effect: PlaceOrder | CancelOrder | QueryOrder) -> None: ...
+    def submit(self, effect: VenueEffect) -> None: ...
 
 
 class Door:
@@ -69,6 +81,8 @@ class Door:
         """An event is being carried out. What fails on the way leaves it so: half an event is followed by no other."""
         self._is_resting = False
         self._is_closed = False
+        self.broken: AssertionError | None = None
+        """What failed half way: what other tasks fail with afterwards is only its echo."""
 
     def connect(self, transport: Transport, resync: Callable[[int], None]) -> None:
         """Name where orders and snapshot requests go."""
@@ -78,6 +92,15 @@ class Door:
     def is_whole(self) -> bool:
         """Say whether the journal holds every fact of the engine's state: only then may a snapshot of it be kept."""
         return not self.unwritten and not self._is_inside
+
+    @property
+    def is_inside(self) -> bool:
+        """Say whether an event is being carried out now, so that no other may come in."""
+        return self._is_inside
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
 
     def rest(self) -> None:
         """Decide nothing any more; what is open is still finished."""
@@ -94,10 +117,14 @@ class Door:
         assert not self._is_inside, "an event that failed half way is followed by no other"
         self._is_inside = True
         step = self.engine.step
-        for event in events:
-            effects = step(event)
-            if effects:
-                self._carry_out(effects)
+        try:
+            for event in events:
+                effects = step(event)
+                if effects:
+                    self._carry_out(effects)
+        except AssertionError as broken:
+            self.broken = broken
+            raise
         self._is_inside = False
         if not self._is_decision_due:
             self._is_decision_due = True
@@ -115,9 +142,13 @@ class Door:
             return
         assert not self._is_inside, "an event that failed half way is followed by no decision"
         self._is_inside = True
-        effects = self.engine.step(Decide(self._timing.now_ns()))
-        if effects:
-            self._carry_out(effects)
+        try:
+            effects = self.engine.step(Decide(self._timing.now_ns()))
+            if effects:
+                self._carry_out(effects)
+        except AssertionError as broken:
+            self.broken = broken
+            raise
         self._is_inside = False
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
@@ -128,7 +159,7 @@ class Door:
             match effect:
                 case PlaceOrder() if is_entry and not is_durable:
                     self._refuse_entry(effect)
-                case PlaceOrder() | CancelOrder() | QueryOrder():
+                case PlaceOrder() | CancelOrder() | QueryOrder() | ReadAccount():
                     assert self._transport is not None, "an order needs a transport"
                     self._transport.submit(effect)
                 case Resync():

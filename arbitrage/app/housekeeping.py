@@ -8,10 +8,13 @@ import os
 
 import msgspec
 
+from arbitrage.app.exercise import ExerciseFailed, exercise
+from arbitrage.app.keeping import keep_report
+from arbitrage.app.kill_proof import KillProof
 from arbitrage.app.notify import Notifier
 from arbitrage.app.running import Running
 from arbitrage.engine.views import EngineView
-from arbitrage.model.events import FaultKind, Wake
+from arbitrage.model.events import DifferenceFound, FaultKind, Wake
 from arbitrage.model.instruments import Venue
 from arbitrage.model.settings import Settings
 from arbitrage.ops.status import FeedStatus, PostgresAddress, RedisAddress, Status, write_status
@@ -21,6 +24,8 @@ logger = logging.getLogger("arbitrage.daemon")
 TICK_S = 0.25
 SECOND_NS = 1_000_000_000
 SIGN_OF_LIFE_NS = 60 * SECOND_NS
+DAY_NS = 86_400 * SECOND_NS
+MINUTE_S, HOUR_S = 60, 3_600
 FAULTS_COUNTED_MAX = 10_000
 """Faults of one second that are counted one by one; a storm beyond it is as bad as it looks."""
 
@@ -60,6 +65,28 @@ class Housekeeping:
                 await self._save_snapshot()
             await asyncio.sleep(TICK_S)
 
+    async def keep_kill_proven(self) -> None:
+        """Exercise the kill switch on paper, at a start that finds no young proof and then once a day, until cancelled.
+
+        One that fails keeps trading disarmed until an operator has looked and accepts it.
+        """
+        running = self._running
+        while True:
+            now_ns, last = running.clock(), running.kill_proofs.last
+            due_ns = last.at_ns + DAY_NS if last is not None else now_ns
+            if now_ns < due_ns:
+                await asyncio.sleep(min(MINUTE_S, (due_ns - now_ns) / SECOND_NS))
+                continue
+            try:
+                text = await asyncio.to_thread(exercise, running.settings.execution, now_ns)
+                logger.info("kill switch proven on paper: %s", text)
+            except ExerciseFailed as failure:
+                difference = f"the kill switch failed its exercise: {failure}"
+                running.door.feed([DifferenceFound(running.clock(), difference)])
+                await asyncio.sleep(HOUR_S)
+                continue
+            running.kill_proofs.keep(KillProof(now_ns, "exercise", text))
+
     def save_snapshot_now(self, why: str) -> None:
         """Write a snapshot before returning: for a stop or a reload."""
         if not self._may_save():
@@ -89,7 +116,7 @@ class Housekeeping:
     def _every_second(self, now_ns: int) -> None:
         running = self._running
         running.door.retry_journal()
-        running.door.feed([running.stores.report(), Wake(now_ns)])
+        running.door.feed([running.store_report(), Wake(now_ns)])
         self._sample_wire(now_ns)
         self._count_faults(now_ns)
         self._tell_stores()
@@ -161,6 +188,9 @@ class Housekeeping:
         if unusable and not is_late:
             return
         running.is_ready.set()
+        if not running.engine.reconciler.accounts:
+            # No venue is asked, so no fact says how this start went; with accounts the comparison writes the report.
+            keep_report(running.stores.data_dir, running.engine.reconciler.report(now_ns, "start"))
         if unusable:
             logger.warning("ready after the time limit with %d unusable markets: %s", len(unusable), ", ".join(unusable[:10]))
         self._notifier.ready(self.status_text())
@@ -202,6 +232,7 @@ class Housekeeping:
         view = running.view()
         postgres, redis = running.stores.postgres_endpoint(), running.stores.redis_endpoint()
         reasons = view.not_armed_because
+        proof = running.kill_proofs.last
         return Status(
             pid=os.getpid(),
             session_id=settings.session_name,
@@ -216,6 +247,8 @@ class Housekeeping:
             at_ns=now_ns,
             loop_latency_ms=running.metrics.loop_latency_ms(now_ns),
             started_at_ns=running.started_at_ns,
+            kill_last_proven_ns=proof.at_ns if proof is not None else None,
+            epoch=running.epoch,
         )
 
 
@@ -225,7 +258,8 @@ def feed_status(view: EngineView) -> dict[str, FeedStatus]:
     for health in view.venues:
         markets = [market for market in view.markets if market.venue == health.venue]
         usable = sum(market.doubt is None for market in markets)
-        found[str(health.venue)] = FeedStatus(health.is_connected, health.alive_age_ms, len(markets), usable)
+        numbers = (health.alive_age_ms, len(markets), usable, health.clock_offset_ms)
+        found[str(health.venue)] = FeedStatus(health.is_connected, *numbers)
     return found
 
 

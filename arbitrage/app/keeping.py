@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from arbitrage.app.door import JournalUnavailable
+from arbitrage.app.kill_proof import KillProof, KillProofs
+from arbitrage.app.report_text import receipt_text, report_text
+from arbitrage.model.accounts import KillReceipt, RestartReport
 from arbitrage.model.effects import Append, Judged, Report
-from arbitrage.model.facts import Fact, FillBooked, PlanClosed
+from arbitrage.model.facts import Fact, FillBooked, KillProven, PlanClosed, Reconciled
 from arbitrage.model.opportunities import Refused
 from arbitrage.ops.log_lines import write_report
 from arbitrage.ops.metrics import Metrics
 from arbitrage.store.journal import JournalUnwritable
+from arbitrage.store.papers import save_receipt, save_report
 from arbitrage.store.stores import Stores
 
 logger = logging.getLogger("arbitrage.engine")
@@ -34,10 +39,11 @@ class StoreJournal:
 class StoreRecorder:
     """Keeps what no restart needs: verdicts for the opportunity table, reports for the logs, figures for the metrics."""
 
-    def __init__(self, stores: Stores, metrics: Metrics, clock: Callable[[], int]) -> None:
+    def __init__(self, stores: Stores, metrics: Metrics, clock: Callable[[], int], proofs: KillProofs) -> None:
         self._stores = stores
         self._metrics = metrics
         self._clock = clock
+        self._proofs = proofs
 
     def facts(self, facts: Sequence[Fact]) -> None:
         now_ns = self._clock()
@@ -46,6 +52,19 @@ class StoreRecorder:
                 self._metrics.trade(now_ns)
             elif isinstance(fact, PlanClosed):
                 self._metrics.realised(now_ns, fact.outcome.realised_e8)
+            elif isinstance(fact, Reconciled):
+                keep_report(self._stores.data_dir, fact.report)
+            elif isinstance(fact, KillProven):
+                self._keep_receipt(fact.receipt)
+
+    def _keep_receipt(self, receipt: KillReceipt) -> None:
+        for line in receipt_text(receipt).splitlines():
+            logger.warning("kill switch: %s", line)
+        self._proofs.keep(KillProof(receipt.proven_at_ns, "kill", receipt_text(receipt)))
+        try:
+            save_receipt(self._stores.data_dir, receipt)
+        except OSError as error:
+            logger.error("the receipt was not written as a file: %s; it is in the journal", error)
 
     def judged(self, judged: Judged) -> None:
         if isinstance(judged.verdict, Refused):
@@ -54,3 +73,14 @@ class StoreRecorder:
 
     def report(self, report: Report) -> None:
         write_report(logger, report)
+
+
+def keep_report(data_dir: Path, report: RestartReport) -> None:
+    """Log a restart report line by line and keep it as a file; the journal has it already where it is a fact."""
+    level = logging.INFO if report.is_armed else logging.WARNING
+    for line in report_text(report).splitlines():
+        logger.log(level, "%s", line)
+    try:
+        save_report(data_dir, report)
+    except OSError as error:
+        logger.error("the restart report was not written as a file: %s", error)

@@ -1,4 +1,4 @@
-"""`arbitrage run`: the daemon against the configured exchanges, on paper. Holds no key and asks no question."""
+"""`arbitrage run`: the daemon against the configured exchanges, in the configured mode. Asks no question."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from arbitrage.app.starting import duration, guarded, trade
+from arbitrage.app.starting import Orders, duration, guarded, trade
 from arbitrage.ops.config import Loaded, find_config_dir, load
 
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         return load(arguments.config or find_config_dir(os.environ), os.environ)
 
     async def work() -> int:
-        status, _ = await trade(read(), reload=read, is_quiet=False, seconds=arguments.seconds)
+        status, _ = await trade(read(), Orders(reload=read, seconds=arguments.seconds))
         return status
 
     return guarded(work)

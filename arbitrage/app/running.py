@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
+
+import msgspec
 
 from arbitrage.app.clock import Clock
 from arbitrage.app.door import Door
+from arbitrage.app.kill_proof import KillProofs
+from arbitrage.app.modes import mode_of
 from arbitrage.engine.engine import Engine
 from arbitrage.engine.viewing import view_of
 from arbitrage.engine.views import EngineView
+from arbitrage.model.events import StoreReported
+from arbitrage.model.instruments import Venue
 from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.logs import Logs
 from arbitrage.ops.metrics import Metrics
+from arbitrage.store.lease import Lease
 from arbitrage.store.stores import Stores
 
 
@@ -27,6 +35,13 @@ class Running:
     stores: Stores
     door: Door
     metrics: Metrics
+    kill_proofs: KillProofs
+    """When the kill switch last proved itself, for real or in the daily exercise."""
+    lease: Lease | None = None
+    epoch: int = 0
+    """Number of this start among all starts of the session; part of every order id."""
+    shadow: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What the venues' test endpoints said, counted; empty outside shadow mode."""
     frames: int = 0
     is_ready: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     started_at_ns: int = dataclasses.field(init=False)
@@ -44,6 +59,21 @@ class Running:
     @property
     def engine(self) -> Engine:
         return self.door.engine
+
+    def store_report(self) -> StoreReported:
+        """Return the event that tells the engine how stores and lease stand; the lease counts only where orders are real."""
+        report = self.stores.report()
+        if self.lease is None or not mode_of(self.settings).is_real:
+            return report
+        return msgspec.structs.replace(report, lease_fault=self.lease.trouble)
+
+    def differences(self) -> tuple[str, ...]:
+        """Name everything that an operator can accept now."""
+        return self.engine.differences()
+
+    def account_standing(self, venue: Venue) -> str:
+        """Say how the account at a venue stands; empty where the daemon has none."""
+        return self.engine.account_standing(venue)
 
     def view(self) -> EngineView:
         """Return the engine's picture as of now."""

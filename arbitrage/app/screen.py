@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from arbitrage.app.kill_proof import KillProof
 from arbitrage.app.running import Running
 from arbitrage.engine.views import EngineView
 from arbitrage.model.money import format_e8
@@ -65,30 +66,38 @@ class Screen:
         view = running.view()
         seconds = (view.at_ns - running.started_at_ns) / 1e9
         return Group(
-            self._head(view, seconds, running.frames),
+            self._head(view, seconds, running),
             pairs_table(view, frozenset(self._description.get("meaningless", ()))),
             opportunities_table(view),
             outcomes_table(view),
             feeds_line(view),
         )
 
-    def _head(self, view: EngineView, seconds: float, frames: int) -> Text:
+    def _head(self, view: EngineView, seconds: float, running: Running) -> Text:
         head = Text()
         if view.is_armed:
             head.append(" ARMED ", "black on green")
         else:
             head.append(" NOT ARMED ", "white on red")
             head.append(" because " + "; ".join(view.not_armed_because), "red")
-        head.append(f"  paper   {seconds:.0f} s   {frames} frames   ")
+        head.append(f"  {running.settings.mode}   {seconds:.0f} s   {running.frames} frames   ")
         head.append(f"realised {format_e8(view.realised_e8)} {view.reporting_asset}", "bold")
         tally = view.tally
         head.append(
             f"   {tally.completed} completed, {tally.recovered} recovered, {tally.missed} missed, {view.open_plans} open"
         )
+        head.append(f"\nkill switch last proven: {proven(running.kill_proofs.last, view.at_ns)}", "dim")
         head.append(f"\n{self._description['label']}", "yellow")
         for note in self._description.get("notes", ()):
             head.append(f"\n  {note}", "dim")
         return head
+
+
+def proven(proof: KillProof | None, now_ns: int) -> str:
+    """Say how long ago and how the kill switch last proved itself."""
+    if proof is None:
+        return "never"
+    return f"{max(0, now_ns - proof.at_ns) / 3.6e12:.1f} h ago, by {proof.how}"
 
 
 def pairs_table(view: EngineView, meaningless: frozenset[str]) -> Table:

@@ -8,30 +8,38 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import uvloop
 
+from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import EngineClock
-from arbitrage.app.daemon import Daemon, open_running
+from arbitrage.app.connections import Connections
+from arbitrage.app.daemon import Daemon
 from arbitrage.app.exits import Exit
-from arbitrage.app.modes import RefusedToTrade, check_mode
+from arbitrage.app.kill_file import KillFile
+from arbitrage.app.modes import RefusedToTrade, keys_for
 from arbitrage.app.notify import Notifier
+from arbitrage.app.opening import open_running
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
-from arbitrage.engine.engine import RestoreRefused
+from arbitrage.engine.engine import Engine, RestoreRefused
 from arbitrage.ops.config import Loaded
+from arbitrage.ops.keys import hidden_texts
 from arbitrage.ops.log_lines import LogLine
 from arbitrage.ops.log_sources import stream_entry
 from arbitrage.ops.logs import Logs, is_journal
-from arbitrage.ops.preflight import database_problems, fee_report, folder_problems, live_refusal
+from arbitrage.ops.preflight import database_problems, fee_report, folder_problems
 from arbitrage.ops.problems import ConfigError
 from arbitrage.ops.status import Status, read_status
 from arbitrage.store.locks import FolderLock
 from arbitrage.store.rows import LogRow
 from arbitrage.store.stores import STORE_REFUSALS
+from arbitrage.venues.trading import Credentials
 
 logger = logging.getLogger("arbitrage.daemon")
 
@@ -46,18 +54,6 @@ class FolderHeld(Exception):
 
 Extra = Callable[[Running], Coroutine[object, object, None]]
 """Work beside the daemon, such as a screen; cancelled with it, and the daemon stops when it ends."""
-
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-def id_prefix(now_ns: int) -> str:
-    """Make this start's prefix of order ids from its time: sorted by start, and new at every start a millisecond apart."""
-    number, text = now_ns // 1_000_000, ""
-    while number:
-        number, digit = divmod(number, 36)
-        text = _DIGITS[digit] + text
-    return f"a{text}"
-
 
 def duration(text: str) -> float:
     """Read `--for`: seconds, not negative. Raises argparse.ArgumentTypeError."""
@@ -92,13 +88,12 @@ async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
     return await work()
 
 
-def check(loaded: Loaded) -> None:
-    """Refuse what must not start. Raises RefusedToTrade or ConfigError."""
-    if refusal := live_refusal(loaded):
-        raise RefusedToTrade(refusal)
-    check_mode(loaded.settings)
+def check(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, Credentials]:
+    """Refuse what must not start; return the keys that the mode signs with. Raises RefusedToTrade or ConfigError."""
+    keys = keys_for(loaded.settings, environ)
     if problems := folder_problems(loaded):
         raise ConfigError(problems)
+    return keys
 
 
 async def check_databases(loaded: Loaded) -> None:
@@ -112,13 +107,26 @@ async def check_databases(loaded: Loaded) -> None:
         logger.warning("%s", problem)
 
 
-async def trade(
-    loaded: Loaded, *, reload: Callable[[], Loaded], is_quiet: bool, seconds: float, beside: Extra | None = None
-) -> tuple[int, Running]:
-    """Open a daemon and run it until stopped, or for so many seconds (0: until stopped). Returns status and what ran."""
-    check(loaded)
+class Orders(msgspec.Struct, frozen=True):
+    """How a daemon is to be run."""
+
+    reload: Callable[[], Loaded]
+    is_quiet: bool = False
+    seconds: float = 0.0
+    """0 runs until stopped."""
+    beside: Extra | None = None
+    environ: Mapping[str, str] = os.environ
+    """Where systemd's credentials are named."""
+    engine: type[Engine] = Engine
+    prepare: Callable[[Connections], None] | None = None
+    """What a drill's test puts in the place of engine and connections, to see that the drill notices."""
+
+
+async def trade(loaded: Loaded, orders: Orders) -> tuple[int, Running]:
+    """Open a daemon and run it until stopped. Returns status and what ran."""
+    keys = check(loaded, orders.environ)
     with held(Path(loaded.settings.store.data_dir)):
-        return await _trade(loaded, reload=reload, is_quiet=is_quiet, seconds=seconds, beside=beside)
+        return await _Trading(loaded, keys, orders).run()
 
 
 @contextlib.contextmanager
@@ -138,30 +146,48 @@ def held(data_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-async def _trade(
-    loaded: Loaded, *, reload: Callable[[], Loaded], is_quiet: bool, seconds: float, beside: Extra | None
-) -> tuple[int, Running]:
-    settings = loaded.settings
-    stream = None if is_quiet else sys.stdout
-    logs = Logs(
-        settings.log, settings.env, redactor=loaded.redactor, stream=stream, for_journal=is_journal(os.environ, sys.stdout)
-    )
-    logs.start()
-    clock = EngineClock()
-    try:
-        logger.info("starting: env %s, mode %s, session %s", settings.env, settings.mode, settings.session_name)
-        logger.info("%s", fee_report(loaded))
-        await check_databases(loaded)
-        running = await open_running(loaded, clock, logs, id_prefix(clock()))
-        attach(logs, running)
-        daemon = Daemon(running, reload, Notifier.from_environment())
-        if beside is not None:
-            daemon.supervisor.spawn("beside", _until_it_ends(beside(running), daemon.supervisor))
-        if seconds:
-            asyncio.get_running_loop().call_later(seconds, daemon.supervisor.stop)
-        return await daemon.run(), running
-    finally:
-        logs.stop()
+class _Trading:
+    """One daemon from its first log line to its last."""
+
+    def __init__(self, loaded: Loaded, keys: Mapping[str, Credentials], orders: Orders) -> None:
+        settings = loaded.settings
+        self._orders = orders
+        self._loaded = loaded
+        self._keys = keys
+        self._clock = EngineClock()
+        self._data_dir = Path(settings.store.data_dir).resolve()
+        stream = None if orders.is_quiet else sys.stdout
+        is_for_journal = is_journal(os.environ, sys.stdout)
+        self._logs = Logs(settings.log, settings.env, redactor=loaded.redactor, stream=stream, for_journal=is_for_journal)
+        self._logs.hide(hidden_texts(keys))
+
+    async def run(self) -> tuple[int, Running]:
+        """Start, trade, stop."""
+        settings, orders = self._loaded.settings, self._orders
+        self._logs.start()
+        # Until the daemon listens, the signal leaves the file: a kill must never be lost to a start that takes its time.
+        early = KillFile(self._data_dir)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: early.write("signal SIGUSR1 during the start"))
+        connections = Connections(settings, self._keys, self._clock, BanFile(self._data_dir))
+        if orders.prepare is not None:
+            orders.prepare(connections)
+        try:
+            logger.info("starting: env %s, mode %s, session %s", settings.env, settings.mode, settings.session_name)
+            logger.info("%s", fee_report(self._loaded))
+            await check_databases(self._loaded)
+            if refusals := await connections.check():
+                raise RefusedToTrade(f"MODE={settings.mode} is refused: {'; '.join(refusals)}")
+            running = await open_running(self._loaded, self._clock, self._logs, orders.engine)
+            attach(self._logs, running)
+            daemon = Daemon(running, orders.reload, Notifier.from_environment(), connections)
+            if orders.beside is not None:
+                daemon.supervisor.spawn("beside", _until_it_ends(orders.beside(running), daemon.supervisor))
+            if orders.seconds:
+                asyncio.get_running_loop().call_later(orders.seconds, daemon.supervisor.stop)
+            return await daemon.run(), running
+        finally:
+            await connections.close()
+            self._logs.stop()
 
 
 async def _until_it_ends(work: Coroutine[object, object, None], supervisor: Supervisor) -> None:

@@ -6,15 +6,18 @@ and is applied to every room before anything after it is looked at.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from arbitrage.engine.dust import Dust
+from arbitrage.engine.history import History
 from arbitrage.engine.judging import Judge
+from arbitrage.engine.killing import Kill, KillState
+from arbitrage.engine.pairs import PairBook, PairsState
 from arbitrage.engine.quotes import BookQuotes
-from arbitrage.engine.views import OpportunityLine, OutcomeLine, Tally
+from arbitrage.engine.reconciling import Reconciler
 from arbitrage.execution.desk import Desk
 from arbitrage.execution.plans import DeskState
 from arbitrage.ledger.ledger import Ledger
@@ -22,6 +25,9 @@ from arbitrage.ledger.state import LedgerState
 from arbitrage.market.board import Board
 from arbitrage.model.effects import Append, Effect, Judged, Report, Severity
 from arbitrage.model.events import (
+    AccountLinkDown,
+    AccountLinkUp,
+    AccountRead,
     BookDiff,
     BookFull,
     BookSnapshot,
@@ -32,11 +38,14 @@ from arbitrage.model.events import (
     DifferenceFound,
     Event,
     FeedFault,
+    FeesRead,
     Funded,
     InstrumentsRead,
     LinkAlive,
     LinkDown,
     LinkUp,
+    MarketClosed,
+    OrderAbsent,
     OrderAccepted,
     OrderEnded,
     OrderEvent,
@@ -47,11 +56,22 @@ from arbitrage.model.events import (
     TopOfBook,
     TradePrint,
     Wake,
+    WalletsRead,
 )
-from arbitrage.model.facts import Fact, FillBooked, KillSwitched, OrderIntended, Paused, PlanClosed, PlanOpened
-from arbitrage.model.instruments import Instrument
+from arbitrage.model.facts import (
+    Fact,
+    FillBooked,
+    KillSwitched,
+    OrderIntended,
+    PairSwitched,
+    Paused,
+    PlanClosed,
+    PlanOpened,
+    ResidueWrittenOff,
+)
+from arbitrage.model.instruments import Instrument, Venue
 from arbitrage.model.money import E8, Asset
-from arbitrage.model.opportunities import Approved, Opportunity, PlanState, Refusal, Refused, Verdict
+from arbitrage.model.opportunities import Approved, Opportunity, Refusal, Refused, Verdict
 from arbitrage.model.orders import Fill
 from arbitrage.model.settings import TradingSettings
 from arbitrage.model.snapshots import SNAPSHOT_VERSION, Snapshot
@@ -61,7 +81,11 @@ from arbitrage.strategy.detector import Detector
 from arbitrage.strategy.found import Missed
 
 NOTHING: tuple[Effect, ...] = ()
-LINES_KEPT = 50
+MS_NS = 1_000_000
+PAIR, RESIDUE = "pair-", "residue-"
+"""What the names begin with by which a pair that is off, and a leftover, are accepted."""
+EMPTY = msgspec.Raw(b"{}")
+"""A snapshot's section from before it existed."""
 ADVANCES_MAX = 1_000
 """Rounds of `Desk.advance` in one step; more would mean that a plan never comes to rest."""
 
@@ -73,7 +97,15 @@ class RestoreRefused(ValueError):
 class Engine:
     """Everything between a decoded frame and an order, and back from a fill to booked money."""
 
-    def __init__(self, settings: TradingSettings, markets: tuple[tuple[str, str], ...], *, id_prefix: str) -> None:
+    def __init__(
+        self,
+        settings: TradingSettings,
+        markets: tuple[tuple[str, str], ...],
+        *,
+        id_prefix: str,
+        account_venues: Iterable[Venue] = (),
+    ) -> None:
+        """Make an engine. `account_venues` are those whose accounts are the truth that the ledger is compared with."""
         assert len(set(markets)) == len(markets), "a market is configured once"
         self.settings = settings
         self.markets = markets
@@ -82,17 +114,28 @@ class Engine:
         self.desk = Desk(settings.execution, self._instrument, id_prefix)
         self.guard = Guard(settings.risk, settings.market_data, settings.strategy)
         self.detector = Detector(settings.strategy, notional_e8_max=self.guard.notional_e8_max)
-        self.quotes = BookQuotes(self.board, self.ledger, settings.strategy)
+        self.reconciler = Reconciler(account_venues, self.desk, self.ledger, self.not_armed_because)
+        self.quotes = BookQuotes(self.board, self.ledger, settings.strategy, self.reconciler.locked_e8)
         self.judge = Judge(self.board, self.ledger, self.desk, self.guard, self.quotes)
-        self.tally = Tally()
-        self.opportunities: deque[OpportunityLine] = deque(maxlen=LINES_KEPT)
-        self.outcomes: deque[OutcomeLine] = deque(maxlen=LINES_KEPT)
+        self.kill = Kill(self.desk, tuple(Venue(name) for name in dict.fromkeys(venue for venue, _ in markets)))
+        self.pairs = PairBook(self.guard.pairs)
+        self.dust = Dust(self.desk, self.quotes)
+        self.judge.account_reasons = self.reconciler.reasons
+        self.judge.held_back = self._held_back
+        self._note_links()
+        self._history = History()
+        self.tally, self.opportunities = self._history.tally, self._history.opportunities
+        self.outcomes = self._history.outcomes
         self._instruments_version = -1
         apply = self.board.apply
         self._handlers: dict[type, Callable[[Any], Sequence[Effect]]] = {
             **dict.fromkeys((BookDiff, BookSnapshot, BookFull, TopOfBook, TradePrint), apply),
             **dict.fromkeys((LinkUp, LinkDown, LinkAlive, FeedFault, ClockMeasured, InstrumentsRead), apply),
-            **dict.fromkeys((OrderAccepted, OrderFilled, OrderEnded, OrderUnanswered), self._on_order),
+            **dict.fromkeys((FeesRead, WalletsRead, MarketClosed), apply),
+            **dict.fromkeys((OrderAccepted, OrderFilled, OrderEnded, OrderUnanswered, OrderAbsent), self._on_order),
+            AccountLinkUp: self._on_account_up,
+            AccountLinkDown: self._on_account_down,
+            AccountRead: self._on_account_read,
             Decide: self._decide,
             Wake: self._wake,
             Command: self._on_command,
@@ -118,7 +161,7 @@ class Engine:
             self._instruments_version = board.instruments_version
             self.quotes.rebuild()
         self.tally.decisions += 1
-        found = self.detector.detect(board, self.ledger.free_e8, changed, event.at_ns)
+        found = self.detector.detect(board, self.quotes.free_e8, changed, event.at_ns)
         changed.clear()
         if not found:
             return NOTHING
@@ -130,26 +173,21 @@ class Engine:
 
     def _consider(self, found: Opportunity | Missed, now_ns: int) -> list[Effect]:
         if isinstance(found, Missed):
-            self._missed(found)
+            self.guard.count(found.reason)
+            self._history.missed(found, Asset(self.settings.strategy.reporting_asset))
             return []
-        self.tally.seen += 1
-        assert found.at_ns == now_ns, "an opportunity is judged in the decision that found it"
         verdict = self.guard.judge(found, self.judge.view(found, now_ns), now_ns)
         plan = self.desk.start(verdict, now_ns) if isinstance(verdict, Approved) else []
         if plan:
             verdict = self._covered(verdict, plan)
-        line_verdict, detail = ("taken", "") if isinstance(verdict, Approved) else (verdict.reason.value, verdict.detail)
-        self.opportunities.append(
-            OpportunityLine(
-                now_ns, found.name, line_verdict, detail, found.edge_ppm, found.net_e8, found.notional_e8, found.reporting_asset
-            )
-        )
+        self._history.judged(found, verdict, now_ns)
         effects: list[Effect] = [Judged(found, verdict)]
         if isinstance(verdict, Refused):
-            self._refused(verdict.reason.value)
+            if verdict.reason is Refusal.TOO_GOOD:
+                limit_ppm = self.settings.risk.edge_ppm_quarantine
+                effects += self._switch_off(self.pairs.quarantine(found, limit_ppm, now_ns))
             return effects
         assert plan, "what is approved becomes a plan"
-        self.tally.taken += 1
         return effects + self._commit(plan)
 
     def _covered(self, verdict: Verdict, plan: Sequence[Effect]) -> Verdict:
@@ -157,25 +195,11 @@ class Engine:
         opened = plan[0]
         assert isinstance(opened, Append), "a plan begins with a durable fact"
         assert isinstance(opened.fact, PlanOpened), "that fact is its intent"
-        node = self.ledger.uncovered(opened.fact)
+        node = self.ledger.uncovered(opened.fact, self.reconciler.locked_e8)
         if node is None:
             return verdict
         self.guard.count(Refusal.INSUFFICIENT_BALANCE)
         return Refused(Refusal.INSUFFICIENT_BALANCE, f"{node}: free inventory does not cover the orders' worst case")
-
-    def _missed(self, missed: Missed) -> None:
-        """Count cycles that gained on paper and were no opportunity, each with its reason."""
-        assert missed.cycles > 0, "a line stands for at least one cycle"
-        self.tally.seen += missed.cycles
-        self._refused(missed.reason.value, missed.cycles)
-        self.guard.count(missed.reason)
-        reporting = Asset(self.settings.strategy.reporting_asset)
-        line = OpportunityLine(missed.at_ns, missed.name, missed.reason.value, missed.detail, missed.edge_ppm, 0, 0, reporting)
-        self.opportunities.append(line)
-
-    def _refused(self, reason: str, count: int = 1) -> None:
-        assert count > 0, "a refusal is of something"
-        self.tally.refused[reason] = self.tally.refused.get(reason, 0) + count
 
     # -- orders -------------------------------------------------------------------------------------------------
 
@@ -192,7 +216,55 @@ class Engine:
         self.board.books[fill.market].take(fill.side, fill.price_e8 / E8, fill.quantity_e8 / E8)
 
     def _wake(self, event: Wake) -> Sequence[Effect]:
-        return self._advance(event.at_ns)
+        now_ns, settings = event.at_ns, self.settings
+        self.quotes.volatility.sample(self.board.books, now_ns)
+        effects = self._advance(now_ns)
+        if self.dust.look(settings, self.board.instruments, now_ns) and self.dust.lines and not self.not_armed_because():
+            effects += self._commit(self.dust.hedge(settings, self.board.instruments, self.guard.notional_e8_max))
+        effects += self._commit(self.reconciler.on_wake(now_ns, settings.execution))
+        effects += self._commit(self.kill.on_wake(now_ns, settings.execution.query_interval_ms * MS_NS))
+        assert now_ns >= self.quotes.now_ns, "time does not go back"
+        return effects
+
+    # -- accounts -----------------------------------------------------------------------------------------------
+
+    def _on_account_up(self, event: AccountLinkUp) -> Sequence[Effect]:
+        effects = self.reconciler.on_link_up(event)
+        self._note_links()
+        return self._commit(effects) + self._advance(event.at_ns)
+
+    def _on_account_down(self, event: AccountLinkDown) -> Sequence[Effect]:
+        effects = self.reconciler.on_link_down(event)
+        self._note_links()
+        assert event.venue in self.desk.closed_venues, "no order goes through a lost link"
+        return effects
+
+    def _on_account_read(self, event: AccountRead) -> Sequence[Effect]:
+        assert event.asked_ns <= event.at_ns, "an answer comes after its question"
+        effects = [*self.kill.on_read(event), *self.reconciler.on_read(event)]
+        self._note_links()
+        return self._commit(effects)
+
+    def _note_links(self) -> None:
+        """Tell the desk where orders cannot go, and the judge where nothing is entered."""
+        self.desk.closed_venues = self.reconciler.links_down()
+        self.judge.untradable = self.reconciler.untradable()
+        assert self.desk.closed_venues.keys() <= self.judge.untradable.keys(), "what takes no order takes no entry"
+
+    def _held_back(self, opportunity: Opportunity) -> Refused | None:
+        """Return what is held against an opportunity's pair or its transfers."""
+        off = self.pairs.off_reason(opportunity)
+        if off:
+            return Refused(Refusal.PAIR_DISARMED, off)
+        self.dust.refresh(self.settings, self.board.instruments)
+        for asset in sorted(self.guard.pairs(opportunity) & self.dust.naked.keys()):
+            return Refused(Refusal.PAIR_NAKED, self.dust.naked[asset])
+        for transfer in opportunity.transfers:
+            assert transfer.source.asset == transfer.target.asset, "a transfer moves one asset"
+            for node in (transfer.source, transfer.target):
+                if node in self.board.suspended:
+                    return Refused(Refusal.LOCKED, f"the wallet of {node} is suspended")
+        return None
 
     def _advance(self, now_ns: int) -> list[Effect]:
         if self.desk.is_idle:
@@ -213,47 +285,44 @@ class Engine:
         for effect in effects:
             if isinstance(effect, Append):
                 done += self._apply(effect.fact)
+                if isinstance(effect.fact, PlanClosed):
+                    done += self._judge_pair(effect.fact)
             else:
                 done.append(effect)
         return done
 
+    def _judge_pair(self, fact: PlanClosed) -> list[Effect]:
+        """Switch a pair off that does not realise what it expects."""
+        plan = self.desk.plan(fact.outcome.plan_id)
+        assert plan is not None, "a plan that closes is known"
+        return self._switch_off(self.pairs.judge(plan.opportunity, fact.outcome, self.settings.execution))
+
+    def _switch_off(self, switched: PairSwitched | None) -> list[Effect]:
+        if switched is None:
+            return []
+        assert switched.is_off, "only a person switches a pair on"
+        text = f"pair {switched.pair} disarmed itself: {switched.reason}"
+        return [*self._apply(switched), Report(Severity.ERROR, "pair_disarmed", text, {"pair": switched.pair})]
+
     def _apply(self, fact: Fact) -> list[Effect]:
+        closing = self.desk.plan(fact.outcome.plan_id) if isinstance(fact, PlanClosed) else None
+        opportunity = closing.opportunity if closing is not None else None
         entries = self.ledger.apply(fact)
         assert fact.at_ns >= 0, "a fact has its time"
         self.desk.apply(fact)
         self.guard.apply(fact)
         self.judge.apply(fact)
+        self.kill.apply(fact)
+        self.reconciler.apply(fact)
+        self.pairs.apply(fact, opportunity)
+        self.dust.apply(fact)
         effects: list[Effect] = [Append(fact, tuple(entries))]
         if isinstance(fact, PlanClosed):
-            effects.append(self._closed(fact))
+            assert opportunity is not None, "a plan that closes is known"
+            effects.append(self._history.closed(fact, opportunity))
         elif isinstance(fact, PlanOpened | OrderIntended):
             self.ledger.check()
         return effects
-
-    def _closed(self, fact: PlanClosed) -> Effect:
-        outcome = fact.outcome
-        tally = self.tally
-        assert outcome.state.is_terminal, "an outcome is an end"
-        assert outcome.plan_id not in {plan.plan_id for plan in self.desk.open_plans()}, "a closed plan is not open"
-        match outcome.state:
-            case PlanState.COMPLETED:
-                tally.completed += 1
-            case PlanState.RECOVERED:
-                tally.recovered += 1
-            case PlanState.CLOSED_WITH_RESIDUAL:
-                tally.residual += 1
-            case _:
-                tally.missed += 1
-        self.outcomes.append(
-            OutcomeLine(fact.at_ns, outcome.plan_id, outcome.state.value, outcome.expected_e8, outcome.realised_e8)
-        )
-        fields: dict[str, str | int | float | bool | None] = {
-            "plan": outcome.plan_id,
-            "state": outcome.state.value,
-            "expected_e8": outcome.expected_e8,
-            "realised_e8": outcome.realised_e8,
-        }
-        return Report(Severity.INFO, "plan_closed", f"arbitrage {outcome.plan_id} ended {outcome.state.value}", fields)
 
     # -- control ------------------------------------------------------------------------------------------------
 
@@ -264,14 +333,33 @@ class Engine:
     def _on_command(self, event: Command) -> Sequence[Effect]:
         assert event.actor, "somebody said so"
         if event.kind is CommandKind.ACCEPT_DIFFERENCES:
-            return [self.judge.accept_differences(event.actor)]
+            return self._accept(event)
         if event.kind is CommandKind.ACCEPT_INSTRUMENTS:
             return self.board.accept_instruments()
         is_on = event.kind in (CommandKind.PAUSE, CommandKind.KILL)
         is_pause = event.kind in (CommandKind.PAUSE, CommandKind.RESUME)
         fact = (Paused if is_pause else KillSwitched)(event.at_ns, is_on, event.actor, event.reason)
         text = f"{event.kind.value} by {event.actor}: {event.reason}"
-        return [*self._apply(fact), Report(Severity.WARNING, event.kind.value, text)]
+        effects = [*self._apply(fact), Report(Severity.WARNING, event.kind.value, text)]
+        return effects + self.kill.strike(event.at_ns) if event.kind is CommandKind.KILL else effects
+
+    def _accept(self, command: Command) -> Sequence[Effect]:
+        """Accept one difference by its name, or all: in balances, in words, a pair that is off, a residue that is left."""
+        effects: list[Effect] = []
+        if command.name in ("", *self.judge.differences):
+            effects.append(self.judge.accept_differences(command.actor, command.name))
+        effects += self._commit(self.reconciler.accept(command))
+        self._note_links()
+        for pair in self.pairs.off():
+            if command.name in ("", f"{PAIR}{pair}"):
+                effects += self._apply(PairSwitched(command.at_ns, pair, False, command.actor, command.reason))
+        for residue in self.ledger.residues():
+            if command.name == f"{RESIDUE}{residue.asset}" or (not command.name and residue.asset in self.dust.naked):
+                off = ResidueWrittenOff(command.at_ns, residue.asset, residue.amount_e8, command.actor, command.reason)
+                effects += self._apply(off)
+                self.dust.naked.pop(residue.asset, None)
+        assert command.actor, "somebody accepts"
+        return effects
 
     def _on_reloaded(self, event: Reloaded) -> Sequence[Effect]:
         settings = event.settings
@@ -301,11 +389,28 @@ class Engine:
         """Return every reason that keeps new entries away; empty when armed."""
         return self.judge.not_armed_because()
 
+    def differences(self) -> tuple[str, ...]:
+        """Name everything that an operator can accept: each name goes with `ACCEPT_DIFFERENCES`."""
+        pairs = (f"{PAIR}{pair}" for pair in self.pairs.off())
+        residues = (f"{RESIDUE}{asset}" for asset in self.dust.naked)
+        return (*self.judge.differences, *self.reconciler.differences(), *pairs, *residues)
+
+    def account_standing(self, venue: Venue) -> str:
+        """Say how the account at a venue stands; empty where this mode has none."""
+        account = self.reconciler.accounts.get(venue)
+        return account.standing_text() if account is not None else ""
+
     # -- state --------------------------------------------------------------------------------------------------
 
     def snapshot(self, session_id: str, at_ns: int, journal_sequence: int) -> Snapshot:
         """Return the durable state; market data is not part of it."""
-        sections = {"ledger": self.ledger.snapshot(), "desk": self.desk.snapshot(), "guard": self.guard.snapshot()}
+        sections: dict[str, msgspec.Struct] = {
+            "ledger": self.ledger.snapshot(),
+            "desk": self.desk.snapshot(),
+            "guard": self.guard.snapshot(),
+            "kill": self.kill.state,
+            "pairs": self.pairs.state,
+        }
         assert journal_sequence >= 0, "a journal position is counted from nothing"
         encoded = {name: msgspec.Raw(msgspec.json.encode(state)) for name, state in sections.items()}
         return Snapshot(SNAPSHOT_VERSION, session_id, at_ns, journal_sequence, encoded)
@@ -322,18 +427,23 @@ class Engine:
             ledger = msgspec.json.decode(snapshot.sections["ledger"], type=LedgerState)
             desk = msgspec.json.decode(snapshot.sections["desk"], type=DeskState)
             guard = msgspec.json.decode(snapshot.sections["guard"], type=RiskState)
+            kill = msgspec.json.decode(snapshot.sections.get("kill", EMPTY), type=KillState)
+            pairs = msgspec.json.decode(snapshot.sections.get("pairs", EMPTY), type=PairsState)
             try:
                 self.guard.restore(guard)
             except ValueError as refusal:
                 raise RestoreRefused(f"{refusal}: put the old one back, or name another session (session_name)") from refusal
             self.ledger = Ledger.restore(ledger, self._instrument)
             self.desk.restore(desk)
-            self.quotes.ledger = self.judge.ledger = self.ledger
+            self.kill.restore(kill, guard.kill_reason)
+            self.pairs.restore(pairs)
+            self.quotes.ledger = self.judge.ledger = self.reconciler.ledger = self.ledger
         count = 0
         for fact in facts:
             self._apply(fact)
             count += 1
         self._adopt_markets()
+        self.reconciler.note_left()
         self.ledger.check()
         return count
 

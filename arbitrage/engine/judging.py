@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import msgspec
+
 from arbitrage.engine.quotes import BookQuotes
 from arbitrage.execution.desk import Desk
 from arbitrage.ledger.ledger import Ledger
 from arbitrage.market.board import Board
-from arbitrage.market.doubt import Doubt
 from arbitrage.model.effects import Effect, Report, Severity
 from arbitrage.model.events import StoreReported
 from arbitrage.model.facts import Fact, PlanClosed
 from arbitrage.model.instruments import Node, Venue
 from arbitrage.model.money import Asset
-from arbitrage.model.opportunities import Opportunity, Refusal, Refused
+from arbitrage.model.opportunities import Opportunity, Refused, VenueHealth
 from arbitrage.risk.guard import Guard
 from arbitrage.risk.view import Quote, RiskView
+from arbitrage.strategy.board import refusal_of
 
 MS_NS = 1_000_000
 COOLING_MAX = 1_000
 """Cycles whose rest after a closed plan is remembered; the oldest is forgotten first."""
-
-REFUSALS: dict[Doubt, Refusal] = {
-    Doubt.MISSING: Refusal.SYMBOL_HALTED,
-    Doubt.HALTED: Refusal.SYMBOL_HALTED,
-    Doubt.HELD: Refusal.SYMBOL_HELD,
-    Doubt.LINK_DOWN: Refusal.VENUE_UNHEALTHY,
-    Doubt.SILENT_LINK: Refusal.VENUE_UNHEALTHY,
-    Doubt.NEVER_SYNCED: Refusal.GAPPED_MARKET,
-    Doubt.GAP: Refusal.GAPPED_MARKET,
-    Doubt.CROSSED: Refusal.CROSSED_MARKET,
-    Doubt.IMPLAUSIBLE: Refusal.DOUBTFUL_MARKET,
-    Doubt.CROSS_CHECK: Refusal.DOUBTFUL_MARKET,
-    Doubt.STALE: Refusal.STALE_MARKET,
-    Doubt.CLOCK_OFFSET: Refusal.CLOCK_OFFSET,
-}
-"""What the guard answers for each doubt of a market."""
 
 
 class Judge:
@@ -52,17 +40,24 @@ class Judge:
         """Stores that were up and whose absence has been said."""
         self._differences: list[str] = []
         self._closed_at_ns: dict[int, int] = {}
+        self.account_reasons: Callable[[], tuple[str, ...]] = tuple
+        """What the venues' accounts hold against trading at all; told by the engine."""
+        self.untradable: Mapping[Venue, str] = {}
+        """Venues where nothing is entered because of their account's link, and why; told by the engine."""
+        self.held_back: Callable[[Opportunity], Refused | None] = _nothing_against
+        """What is held against an opportunity's pair or its transfers; told by the engine."""
 
     def view(self, opportunity: Opportunity, now_ns: int) -> RiskView:
         """Return everything the guard may hold against this opportunity, as of now."""
         assert opportunity.legs, "an opportunity has legs"
         self._quotes.now_ns = now_ns
         plans = self._desk.open_plans()
-        pairs = [self._guard.pairs(plan.opportunity) for plan in plans if plan.last_choice is not None]
+        naked = [*(plan for plan in plans if plan.is_naked), *self._desk.owing_plans()]
+        pairs = [self._guard.pairs(plan.opportunity) for plan in naked]
         return RiskView(
             unarmed_reason="; ".join(self.not_armed_because()),
             store_fault=self._store_fault(),
-            venues={venue: self._board.venue_health(venue, now_ns) for venue in _venues(opportunity)},
+            venues={venue: self.venue_health(venue, now_ns) for venue in _venues(opportunity)},
             doubts=self._doubts(opportunity, now_ns),
             quotes=self._identity_quotes(opportunity),
             open_opportunities=[plan.opportunity for plan in plans],
@@ -76,7 +71,7 @@ class Judge:
     def not_armed_because(self) -> tuple[str, ...]:
         """Return every reason that keeps new entries away, in words; empty when armed."""
         memory = self._guard.memory
-        reasons = list(self._differences)
+        reasons = [*self._differences, *self.account_reasons()]
         if memory.kill_reason:
             reasons.append(f"kill switch: {memory.kill_reason}")
         if memory.pause_reason:
@@ -127,13 +122,27 @@ class Judge:
         self._differences.append(text)
         return Report(Severity.WARNING, "difference", text)
 
-    def accept_differences(self, actor: str) -> Effect:
-        """Forget the differences: somebody looked at them."""
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """The differences that start-up found, in words; each is its own name."""
+        return tuple(self._differences)
+
+    def venue_health(self, venue: Venue, now_ns: int) -> VenueHealth:
+        """Return what may be known of a venue: its market data, and the link to our account there."""
+        health, reason = self._board.venue_health(venue, now_ns), self.untradable.get(venue, "")
+        assert health.venue == venue, "health is of its venue"
+        return msgspec.structs.replace(health, is_connected=False, reason=reason) if reason else health
+
+    def accept_differences(self, actor: str, name: str = "") -> Effect:
+        """Forget one difference, or all: somebody looked at them."""
         assert actor, "somebody accepts"
-        count, self._differences = len(self._differences), []
+        kept = [text for text in self._differences if name and text != name]
+        count, self._differences = len(self._differences) - len(kept), kept
         return Report(Severity.WARNING, "differences_accepted", f"{count} differences accepted by {actor}")
 
     def _store_fault(self) -> str:
+        if self._store is not None and self._store.lease_fault:
+            return self._store.lease_fault
         if self._store is None or not self._store.is_journal_full:
             return ""
         return f"the journal is full or cannot be written ({self._store.journal_bytes_waiting} bytes wait for PostgreSQL)"
@@ -142,9 +151,11 @@ class Judge:
         found = {}
         for leg in opportunity.legs:
             doubt = self._board.doubt(leg.market, now_ns)
-            assert doubt is None or doubt in REFUSALS, "every doubt has its refusal"
             if doubt is not None:
-                found[leg.market] = Refused(REFUSALS[doubt], f"{self._name(leg.market)}: {doubt.value}")
+                found[leg.market] = Refused(refusal_of(doubt), f"{self._name(leg.market)}: {doubt.value}")
+        against = self.held_back(opportunity)
+        if against is not None:
+            found.setdefault(opportunity.legs[0].market, against)
         return found
 
     def _name(self, market: int) -> str:
@@ -154,6 +165,8 @@ class Judge:
     def _identity_quotes(self, opportunity: Opportunity) -> dict[Node, Quote]:
         found = {}
         for transfer in opportunity.transfers:
+            if not self._guard.is_questioned(transfer.source.asset):
+                continue
             for node in (transfer.source, transfer.target):
                 quote = self._quotes.unit_quote(node)
                 if quote is not None:
@@ -168,6 +181,11 @@ class Judge:
 
     def _values(self, amounts: dict[Asset, int]) -> dict[Asset, int | None]:
         return {asset: self._quotes.value_in_reporting(asset, e8) if e8 else 0 for asset, e8 in amounts.items()}
+
+
+def _nothing_against(opportunity: Opportunity) -> Refused | None:
+    assert opportunity.legs, "an opportunity has legs"
+    return None
 
 
 def _venues(opportunity: Opportunity) -> tuple[Venue, ...]:

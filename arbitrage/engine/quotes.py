@@ -6,8 +6,9 @@ taker fees taken off, everything rounded against us. No usable market, or too li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from arbitrage.engine.volatility import Volatility
 from arbitrage.ledger.ledger import Ledger
 from arbitrage.market.board import Board
 from arbitrage.market.doubt import Doubt
@@ -31,9 +32,12 @@ TERMS = LegTerms(LEVELS_MAX, 0, lot_e8=1)
 class BookQuotes:
     """Executable prices and free inventory; `now_ns` is set by the engine before every use."""
 
-    def __init__(self, board: Board, ledger: Ledger, settings: StrategySettings) -> None:
+    def __init__(self, board: Board, ledger: Ledger, settings: StrategySettings, locked_e8: Callable[[Node], int]) -> None:
         self.ledger = ledger
         self.now_ns = 0
+        self.volatility = Volatility(len(board.books))
+        self.locked_e8 = locked_e8
+        """What others than our orders hold at a node."""
         self._board = board
         self._reporting = Asset(settings.reporting_asset)
         self._routes: dict[Asset, tuple[Route, ...]] = {}
@@ -51,8 +55,8 @@ class BookQuotes:
         return self._board.doubt(market, self.now_ns)
 
     def free_e8(self, node: Node) -> int:
-        """Return the inventory at a node that no order has reserved."""
-        return self.ledger.free_e8(node)
+        """Return the inventory at a node that no order has reserved, ours or a stranger's."""
+        return self.ledger.free_e8(node) - self.locked_e8(node)
 
     def value_in_reporting(self, asset: Asset, amount_e8: int) -> int | None:
         """Return what a signed amount sells for, or costs to buy back (negative), in 1e-8 of the reporting asset."""
@@ -64,6 +68,13 @@ class BookQuotes:
             if value_e8 is not None:
                 return value_e8 if amount_e8 > 0 else -value_e8
         return None
+
+    def volatility_ppm(self, asset: Asset, horizon_ms: int) -> int | None:
+        """Return by how much an asset's value moves over a horizon, as measured (one standard deviation), or None."""
+        if asset == self._reporting:
+            return 0
+        measured = (self.volatility.ppm((market for market, _ in route), horizon_ms) for route in self._routes_from(asset))
+        return next((ppm for ppm in measured if ppm is not None), None)
 
     def _walk(self, route: Route, amount_e8: int, *, is_back: bool) -> int | None:
         value_e8: int | None = amount_e8

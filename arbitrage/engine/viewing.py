@@ -33,5 +33,8 @@ def view_of(engine: Engine, now_ns: int) -> EngineView:
         reporting_asset=reporting,
         realised_e8=ledger.realised_e8().get(reporting, 0),
         open_plans=len(engine.desk.open_plans()),
+        dust=engine.dust.lines,
+        pairs_off=engine.pairs.off(),
+        accounts={venue: account.standing_text() for venue, account in engine.reconciler.accounts.items()},
         balances={node: (ledger.free_e8(node), ledger.reserved_e8(node)) for node in ledger.nodes()},
     )

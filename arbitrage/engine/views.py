@@ -21,6 +21,8 @@ class Tally(msgspec.Struct):
     missed: int = 0
     residual: int = 0
     decisions: int = 0
+    hedged: int = 0
+    """Leftovers of earlier plans that were traded away."""
 
 
 class OpportunityLine(msgspec.Struct, frozen=True):
@@ -45,6 +47,16 @@ class OutcomeLine(msgspec.Struct, frozen=True):
     state: str
     expected_e8: int
     realised_e8: int
+
+
+class DustLine(msgspec.Struct, frozen=True):
+    """What closed plans left of one asset, over all venues: unhedged dust, or more."""
+
+    asset: Asset
+    amount_e8: int
+    value_e8: int | None
+    """In the reporting asset at executable books; None when none is usable."""
+    since_ns: int
 
 
 class MarketView(msgspec.Struct, frozen=True):
@@ -77,6 +89,12 @@ class EngineView(msgspec.Struct, frozen=True):
     open_plans: int
     balances: dict[Node, tuple[int, int]]
     """Free and reserved, in 1e-8 of the asset."""
+    dust: tuple[DustLine, ...] = ()
+    """Unhedged leftovers, each with its age and value."""
+    pairs_off: dict[str, str] = {}
+    """Pairs that disarmed themselves, and why."""
+    accounts: dict[str, str] = {}
+    """How each venue's account stands, in words; none in a mode without accounts."""
 
     @property
     def is_armed(self) -> bool:

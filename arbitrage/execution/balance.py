@@ -6,7 +6,7 @@ import msgspec
 
 from arbitrage.execution.plans import WorkedPlan
 from arbitrage.execution.quotes import Quotes, value_e8
-from arbitrage.ledger import add_deltas, carried_assets
+from arbitrage.ledger import add_deltas, carried_assets, settlement_asset
 from arbitrage.model.instruments import Side
 from arbitrage.model.money import E8, Asset, floor_to, notional_down_e8
 from arbitrage.model.opportunities import Leg, LegChoice
@@ -30,18 +30,10 @@ class Candidate(msgspec.Struct, frozen=True):
     side: Side
 
 
-def settlement_asset(plan: WorkedPlan) -> Asset:
-    """Return the asset in which a plan's profit is left: the reporting asset where the cycle has it, else its start."""
-    touched = {node.asset for _, leg in plan.traded_legs() for node in (leg.spent, leg.received)}
-    assert touched, "a plan trades something"
-    reporting = plan.opportunity.reporting_asset
-    return reporting if reporting in touched else plan.opportunity.start.asset
-
-
 def imbalances(plan: WorkedPlan, quotes: Quotes, dust_value_max_e8: int) -> list[Imbalance]:
     """Return what must be mended, largest value first (unpriceable before all); dust and planned leftovers are not in it."""
     planned = planned_deltas(plan)
-    kept = {settlement_asset(plan), *carried_assets(plan.opportunity)}
+    kept = {settlement_asset(plan.opportunity), *carried_assets(plan.opportunity)}
     found = []
     for asset in sorted(planned.keys() - kept):
         excess_e8 = beyond(plan.deltas.get(asset, 0), planned[asset])

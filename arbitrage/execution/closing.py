@@ -5,6 +5,7 @@ from __future__ import annotations
 from arbitrage.execution.balance import Imbalance
 from arbitrage.execution.plans import WorkedPlan
 from arbitrage.execution.quotes import Quotes, value_e8
+from arbitrage.execution.waterfall import waterfall_of
 from arbitrage.model.effects import Append, Effect, Report, Severity
 from arbitrage.model.facts import PlanClosed
 from arbitrage.model.opportunities import Outcome, PlanState, Residual
@@ -41,6 +42,7 @@ def close(plan: WorkedPlan, left: list[Imbalance], now_ns: int, quotes: Quotes) 
         residuals=tuple(residuals),
         opened_at_ns=plan.opened_at_ns,
         closed_at_ns=now_ns,
+        waterfall=waterfall_of(plan, realised_e8, quotes),
     )
     assert now_ns >= plan.opened_at_ns, "a plan ends after it began"
     return [Append(PlanClosed(now_ns, outcome)), *_reports(plan, outcome)]

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from arbitrage.execution import closing, orders
 from arbitrage.execution.balance import Imbalance, imbalances
 from arbitrage.execution.governor import Case, choose, price_choices
+from arbitrage.execution.hedging import HEDGE_CYCLE
 from arbitrage.execution.orders import NS_PER_MS
 from arbitrage.execution.plans import DeskState, WorkedOrder, WorkedPlan
 from arbitrage.execution.quotes import Quotes
 from arbitrage.ledger import CLOSED_PLANS_KEPT, ORPHAN_TRADES_KEPT, TradeKey, add_deltas, belongs, fill_deltas
 from arbitrage.model.effects import Append, Effect, PlaceOrder, Report, Severity
-from arbitrage.model.events import OrderAccepted, OrderEnded, OrderEvent, OrderFilled
+from arbitrage.model.events import OrderAbsent, OrderAccepted, OrderEnded, OrderEvent, OrderFilled
 from arbitrage.model.facts import (
     Fact,
     FillBooked,
@@ -27,10 +30,10 @@ from arbitrage.model.facts import (
     PlanClosed,
     PlanOpened,
 )
-from arbitrage.model.instruments import Instrument
+from arbitrage.model.instruments import Instrument, Venue
 from arbitrage.model.money import parse_e8
-from arbitrage.model.opportunities import Approved, LegChoice
-from arbitrage.model.orders import ClientOrderId, Fill, Order, PlanId, TimeInForce
+from arbitrage.model.opportunities import Approved, LegChoice, Opportunity
+from arbitrage.model.orders import ClientOrderId, Fill, Order, OrderState, PlanId, TimeInForce
 from arbitrage.model.settings import ExecutionSettings
 
 CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
@@ -46,6 +49,8 @@ class Desk:
     def __init__(self, settings: ExecutionSettings, instrument: Callable[[int], Instrument | None], id_prefix: str) -> None:
         assert ID_PREFIX.fullmatch(id_prefix), "an id prefix fits into a client order id"
         self.settings = settings
+        self.closed_venues: Mapping[Venue, str] = {}
+        """Venues whose order entry is not to be used now, and why; told by the engine, which hears their links."""
         self._lookup = instrument
         self._id_prefix = id_prefix
         self._plans: dict[PlanId, WorkedPlan] = {}
@@ -70,6 +75,10 @@ class Desk:
         """Whether time alone changes nothing here."""
         return not self._open and not self._owing
 
+    def owing_plans(self) -> list[WorkedPlan]:
+        """Return the plans that ended while a venue still owes an answer about an order. To be read, not changed."""
+        return list(self._owing.values())
+
     def open_orders(self) -> list[Order]:
         """Return the orders of open plans that a venue may still fill."""
         return [worked.order for plan in self._open.values() for worked in plan.orders if not worked.is_settled]
@@ -83,11 +92,41 @@ class Desk:
         owing = [worked for _, worked in self._orders.values() if not worked.is_settled]
         return [(worked.order, worked.filled_quantity_e8) for worked in owing]
 
+    def worked(self, client_order_id: ClientOrderId) -> WorkedOrder | None:
+        """Return an order of a plan that is still remembered. To be read, not changed."""
+        known = self._orders.get(client_order_id)
+        return known[1] if known is not None else None
+
+    def made(self, client_order_id: ClientOrderId) -> bool:
+        """Say whether an id was made by this session: by this start, by one that the journal knows, or by one with its tag.
+
+        A tag is what stands before the first underscore of the id prefix: it names the session and not the start.
+        """
+        prefix, dash, _ = client_order_id.partition("-")
+        tag, underscore, _ = prefix.partition("_")
+        own_tag, _, _ = self._id_prefix.partition("_")
+        assert own_tag, "an id prefix begins with something"
+        is_known = prefix == self._id_prefix or prefix in self._counters
+        return bool(dash) and (is_known or (bool(underscore) and tag == own_tag))
+
+    def believed_absent(self, venue: Venue) -> list[Order]:
+        """Return the orders that ended because a venue did not know them."""
+        known = [worked for _, worked in self._orders.values() if worked.is_absent]
+        return [worked.order for worked in known if worked.order.venue == venue]
+
     # -- calculating --------------------------------------------------------------------------------------------
 
     def start(self, approved: Approved, now_ns: int) -> list[Effect]:
         """Open a plan: one IOC limit order for each leg that is traded, all intended before the first is sent."""
-        opportunity = approved.opportunity
+        return self._start(approved.opportunity, now_ns)
+
+    def hedge(self, opportunity: Opportunity, now_ns: int) -> list[Effect]:
+        """Open a plan that only brings back what earlier plans left over. It makes exposure smaller, so nobody approves it."""
+        assert opportunity.cycle == HEDGE_CYCLE, "a hedge is not a cycle"
+        assert len(opportunity.legs) == 1, "a hedge trades one market"
+        return self._start(opportunity, now_ns)
+
+    def _start(self, opportunity: Opportunity, now_ns: int) -> list[Effect]:
         plan_id = PlanId(f"{self._id_prefix}-{self._counters.get(self._id_prefix, 0) + 1}")
         planned = tuple(
             Order(
@@ -100,6 +139,7 @@ class Desk:
                 price_e8=leg.price_limit_e8,
                 quantity_e8=leg.quantity_e8,
                 time_in_force=TimeInForce.IOC,
+                valid_until_ns=now_ns + self.settings.order_validity_ms * NS_PER_MS,
             )
             for index, leg in enumerate(opportunity.legs)
             if not leg.is_carried
@@ -126,7 +166,15 @@ class Desk:
             return orders.on_accepted(worked, event)
         if isinstance(event, OrderEnded):
             return orders.on_ended(worked, event)
+        if isinstance(event, OrderAbsent):
+            return orders.on_absent(worked, event, self.settings)
         return orders.on_unanswered(worked, event)
+
+    def ask_all(self, venue: Venue, now_ns: int, reason: str) -> list[Effect]:
+        """Ask a venue about every order that it owes an answer for: its words may have been missed."""
+        owing = [worked for _, worked in self._orders.values() if worked.order.venue == venue and not worked.is_settled]
+        assert all(worked.order.venue == venue for worked in owing), "a venue is asked about its own orders"
+        return [effect for worked in owing for effect in orders.ask(worked, now_ns, reason)]
 
     def advance(self, now_ns: int, quotes: Quotes) -> list[Effect]:
         """Drive the plans: ask what is overdue, govern what fell short, close what ended. At most one decision a call.
@@ -158,7 +206,8 @@ class Desk:
         if plan.last_choice is LegChoice.HOLD and not is_last and now_ns < next_look_ns:
             return []
         forbidden = self._forbidden(plan, now_ns)
-        priced = [price_choices(Case(plan, item, quotes, self.settings, forbidden)) for item in left]
+        case = Case(plan, left[0], quotes, self.settings, forbidden, now_ns, self.closed_venues)
+        priced = [price_choices(msgspec.structs.replace(case, imbalance=item)) for item in left]
         mended = next((choices for choices in priced if choose(choices).order is not None), priced[0])
         choice = choose(mended)
         decided = Append(LegDecided(now_ns, plan.plan_id, choice.choice, mended))
@@ -227,6 +276,8 @@ class Desk:
             case OrderChanged(client_order_id=client_order_id) if client_order_id in self._orders:
                 plan, worked = self._orders[client_order_id]
                 worked.state, worked.changed_at_ns = fact.state, fact.at_ns
+                worked.is_absent = fact.is_absence
+                worked.is_acknowledged |= fact.state is OrderState.OPEN
                 if fact.state.is_terminal:
                     worked.ended_quantity_e8 = max(worked.ended_quantity_e8, fact.filled_quantity_e8)
                 self._note_owing(plan)
@@ -262,7 +313,7 @@ class Desk:
     def _add_order(self, plan: WorkedPlan, order: Order, at_ns: int) -> None:
         assert order.client_order_id not in self._orders, "a client order id is never reused"
         assert plan.outcome is None, "an ended plan sends nothing"
-        worked = WorkedOrder(order, at_ns)
+        worked = WorkedOrder(order, at_ns, intended_at_ns=at_ns)
         plan.orders.append(worked)
         self._orders[order.client_order_id] = (plan, worked)
 
@@ -279,6 +330,9 @@ class Desk:
         plan, worked = known
         plan.trades.append(key)
         worked.filled_quantity_e8 += fill.quantity_e8
+        worked.quote_e8 += fill.quote_e8
+        add_deltas(worked.fees, [(fill.fee_asset, fill.fee_e8)])
+        worked.is_acknowledged = True
         add_deltas(plan.deltas, fill_deltas(fill, plan.instrument(fill.market)).items())
         self._note_owing(plan)
 

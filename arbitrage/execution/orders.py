@@ -1,27 +1,67 @@
 """The order state machine: an event about one order becomes facts. Keeps nothing, re-sends nothing, believes fills over words.
 
-    INTENDED -> OPEN -> FILLED | CANCELLED | REJECTED        any order of arrival; an end is never undone
+    INTENDED -> OPEN -> FILLED | CANCELLED | REJECTED        any order of arrival; a venue's end is never undone
     INTENDED | OPEN -> UNKNOWN -> (asked until answered) -> OPEN | an end
+    UNKNOWN -> absent: the venue still says "does not exist" when asked after the order's validity and a horizon. This end is
+    our own conclusion, so a later word of the venue undoes it.
+
+The same intent is then decided anew at the prices of then, under a new id, at every venue alike. Nothing hangs on a venue
+telling a repetition from a new order: Binance knows an id as taken among open orders only, so it would execute an IOC twice
+under one id (reference binance-spot 7); Upbit spends an id for ever, even on a refusal, so the old one could not be sent again
+(reference upbit 7). What keeps the first attempt from a late second life is its validity and the horizon after it.
 """
 
 from __future__ import annotations
 
 from arbitrage.execution.plans import WorkedOrder, WorkedPlan
 from arbitrage.model.effects import Append, Effect, QueryOrder, Report, Severity
-from arbitrage.model.events import OrderAccepted, OrderEnded, OrderFilled, OrderUnanswered
+from arbitrage.model.events import OrderAbsent, OrderAccepted, OrderEnded, OrderFilled, OrderUnanswered
 from arbitrage.model.facts import FillBooked, OrderChanged
 from arbitrage.model.orders import OrderState
 from arbitrage.model.settings import ExecutionSettings
 
 NS_PER_MS = 1_000_000
+ABSENT = "absent"
+"""The reason of an order's end when the venue never knew it."""
 
 
 def on_accepted(worked: WorkedOrder, event: OrderAccepted) -> list[Effect]:
-    """The venue has it. A late acknowledgement answers the question that was open."""
+    """The venue has it. A late acknowledgement answers the question that was open, and undoes a believed absence."""
     assert event.client_order_id == worked.order.client_order_id, "an answer reaches its own order"
+    if worked.is_absent:
+        text = "an order that was believed absent exists; it is asked about"
+        return [*_asked(worked, event.at_ns, OrderState.UNKNOWN, text), _alarm("absence_wrong", text, worked)]
     if worked.state.is_terminal or worked.state is OrderState.OPEN:
         return []
     return [_changed(worked, event.at_ns, OrderState.OPEN, event.venue_order_id)]
+
+
+def on_absent(worked: WorkedOrder, event: OrderAbsent, settings: ExecutionSettings) -> list[Effect]:
+    """The venue does not know it (yet). Believed when a question asked after validity and horizon is answered so.
+
+    An order that the venue had acknowledged, or of which fills are known, ends with those fills and an alarm.
+    """
+    assert event.client_order_id == worked.order.client_order_id, "an answer reaches its own order"
+    if worked.state.is_terminal:
+        return []
+    if worked.state is not OrderState.UNKNOWN:
+        return [_changed(worked, event.at_ns, OrderState.UNKNOWN, "not found yet")]
+    if (event.asked_ns or worked.changed_at_ns) < believed_from_ns(worked, settings):
+        return []
+    order_id, filled_e8 = worked.order.client_order_id, worked.filled_quantity_e8
+    if not worked.is_acknowledged:
+        return [Append(OrderChanged(event.at_ns, order_id, OrderState.REJECTED, 0, ABSENT, is_absence=True))]
+    reason = "absent, although the venue had acknowledged it"
+    ended = OrderChanged(event.at_ns, order_id, OrderState.CANCELLED, filled_e8, reason, is_absence=True)
+    return [Append(ended), _alarm("absent_after_acknowledgement", f"the order is {reason}", worked)]
+
+
+def believed_from_ns(worked: WorkedOrder, settings: ExecutionSettings) -> int:
+    """Return from when on a question that is answered "does not exist" is believed."""
+    order = worked.order
+    valid_until_ns = order.valid_until_ns or worked.intended_at_ns + settings.order_validity_ms * NS_PER_MS
+    assert valid_until_ns >= 0, "validity ends at a time"
+    return valid_until_ns + settings.absence_horizon_ms * NS_PER_MS
 
 
 def on_unanswered(worked: WorkedOrder, event: OrderUnanswered) -> list[Effect]:
@@ -39,10 +79,14 @@ def on_filled(worked: WorkedOrder, plan: WorkedPlan, event: OrderFilled) -> list
     effects: list[Effect] = [Append(FillBooked(event.at_ns, fill))]
     filled_e8 = worked.filled_quantity_e8 + fill.quantity_e8
     quantity_e8 = worked.order.quantity_e8
-    if filled_e8 >= quantity_e8 and not worked.state.is_terminal:
+    if filled_e8 >= quantity_e8 and (not worked.state.is_terminal or worked.is_absent):
         effects.append(Append(OrderChanged(event.at_ns, fill.client_order_id, OrderState.FILLED, filled_e8, "fills complete")))
     if filled_e8 > quantity_e8:
         effects.append(_alarm("overfilled", "the venue filled more than was ordered", worked))
+    elif worked.is_absent:
+        text = "a fill arrived of an order that was believed absent"
+        reopened = [] if filled_e8 >= quantity_e8 else _asked(worked, event.at_ns, OrderState.UNKNOWN, text)
+        effects += [*reopened, _alarm("absence_wrong", text, worked)]
     elif plan.outcome is not None:
         effects.append(_alarm("fill_after_close", "a fill arrived after its plan had closed", worked))
     return effects
@@ -55,7 +99,7 @@ def on_ended(worked: WorkedOrder, event: OrderEnded) -> list[Effect]:
         return []
     total_e8 = max(event.filled_quantity_e8, worked.filled_quantity_e8, worked.ended_quantity_e8)
     state = end_state(event.state, total_e8, worked.order.quantity_e8)
-    if (state, total_e8) == (worked.state, worked.ended_quantity_e8):
+    if (state, total_e8) == (worked.state, worked.ended_quantity_e8) and not worked.is_absent:
         return []
     effects: list[Effect] = [
         Append(OrderChanged(event.at_ns, worked.order.client_order_id, state, total_e8, event.reason)),
@@ -97,6 +141,10 @@ def ask(worked: WorkedOrder, now_ns: int, reason: str) -> list[Effect]:
     """Write down that the order is asked about, and ask."""
     assert not worked.is_settled, "a settled order owes nothing"
     state = worked.state if worked.state.is_terminal else OrderState.UNKNOWN
+    return _asked(worked, now_ns, state, reason)
+
+
+def _asked(worked: WorkedOrder, now_ns: int, state: OrderState, reason: str) -> list[Effect]:
     return [_changed(worked, now_ns, state, reason), _query(worked)]
 
 

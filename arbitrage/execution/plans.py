@@ -22,11 +22,26 @@ class WorkedOrder(msgspec.Struct):
     """From fills alone."""
     ended_quantity_e8: int = 0
     """The venue's own total in its last word."""
+    quote_e8: int = 0
+    """What its fills moved of the quote asset, fees apart."""
+    fees: dict[Asset, int] = {}
+    """What its fills paid, by asset."""
+    intended_at_ns: int = 0
+    is_acknowledged: bool = False
+    """The venue said once that it has the order, or filled some of it."""
+    is_absent: bool = False
+    """It ended because the venue did not know it when absence could be believed."""
 
     @property
     def is_settled(self) -> bool:
         """Say whether the order ended and every fill of the venue's total is known."""
         return self.state.is_terminal and self.filled_quantity_e8 >= self.ended_quantity_e8
+
+    @property
+    def is_short(self) -> bool:
+        """Say whether it ended with less than was ordered, or nobody knows how it stands."""
+        is_over = self.state.is_terminal or self.state is OrderState.UNKNOWN
+        return is_over and self.filled_quantity_e8 < self.order.quantity_e8
 
 
 class WorkedPlan(msgspec.Struct):
@@ -49,7 +64,7 @@ class WorkedPlan(msgspec.Struct):
 
     def copy(self) -> WorkedPlan:
         """Return a plan that later facts about this one do not reach."""
-        orders = [msgspec.structs.replace(worked) for worked in self.orders]
+        orders = [msgspec.structs.replace(worked, fees=dict(worked.fees)) for worked in self.orders]
         return msgspec.structs.replace(self, orders=orders, deltas=dict(self.deltas), trades=list(self.trades))
 
     @property
@@ -57,6 +72,11 @@ class WorkedPlan(msgspec.Struct):
         if self.outcome is not None:
             return self.outcome.state
         return PlanState.WORKING if self.last_choice is None else PlanState.GOVERNED
+
+    @property
+    def is_naked(self) -> bool:
+        """Say whether a leg may stand alone: governed, fallen short, or of unknown fate."""
+        return self.last_choice is not None or any(worked.is_short for worked in self.orders)
 
     @property
     def is_settled(self) -> bool:

@@ -35,6 +35,9 @@ class Quotes(Protocol):
         A positive amount is sold, a negative one bought back. None when no usable book can price it.
         """
 
+    def volatility_ppm(self, asset: Asset, horizon_ms: int) -> int | None:
+        """Return by how much an asset's value moves over a horizon, as measured (one standard deviation), or None."""
+
 
 def value_e8(quotes: Quotes, reporting_asset: Asset, asset: Asset, amount_e8: int) -> int | None:
     """Value a signed amount; nothing is worth nothing, and the reporting asset is worth itself, whatever the books say."""

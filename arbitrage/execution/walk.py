@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from arbitrage.ledger import purchase_within_e8
 from arbitrage.model.events import Level
 from arbitrage.model.instruments import FeePayment, Instrument, Side
 from arbitrage.model.money import (
@@ -85,6 +86,49 @@ def walk(levels: Sequence[ExactLevel], side: Side, quantity_e8: int) -> Walked:
             break
     assert left_e8 == 0, "the levels hold the quantity"
     return Walked(quantity_e8, quote_e8, worst_e8)
+
+
+def covered_quantity_e8(
+    levels: Sequence[ExactLevel], instrument: Instrument, side: Side, *, quantity_e8: int, free_e8: int
+) -> int:
+    """Return how much of a quantity inventory covers, at the worst price it would trade at, floored to the lot."""
+    assert quantity_e8 > 0, "something is to be traded"
+    if side is Side.SELL:
+        most_e8 = max(free_e8, 0)
+    else:
+        most_e8 = purchase_within_e8(free_e8, instrument) * E8 // walk(levels, side, quantity_e8).worst_price_e8
+    return floor_to(min(quantity_e8, most_e8), instrument.lot_e8)
+
+
+def covered_price_e8(instrument: Instrument, side: Side, limit_e8: int, *, quantity_e8: int, free_e8: int) -> int:
+    """Return a price limit, made so much better for us that inventory covers the whole quantity at it."""
+    assert quantity_e8 > 0, "something is to be traded"
+    if side is Side.SELL:
+        return limit_e8
+    return min(limit_e8, instrument.ticks.floor(purchase_within_e8(free_e8, instrument) * E8 // quantity_e8))
+
+
+def worst_price_e8(instrument: Instrument, side: Side, price_e8: int, slippage_ppm: int) -> int:
+    """Return a price made worse by the slippage, on the tick grid and not beyond it: the worst that may be paid."""
+    if side is Side.BUY:
+        return instrument.ticks.floor(div_down(price_e8 * (PPM + slippage_ppm), PPM))
+    lowest_e8 = instrument.ticks.ceil(div_up(price_e8 * (PPM - slippage_ppm), PPM))
+    assert lowest_e8 >= 0, "a price is not negative"
+    return max(lowest_e8, 1)
+
+
+def order_price_e8(walked: Walked, instrument: Instrument, side: Side, limit_e8: int) -> int | None:
+    """Return the limit price of an order, or None when no price that still trades reaches the venue's minimum notional.
+
+    It is the worst price allowed, not the worst one shown: a naked leg costs more than a few ticks, a venue fills at its best
+    prices anyway, and what the book shows may already be gone. A venue counts the notional at the order's own price
+    (binance-spot 6, upbit 8), so a small sale asks for as much more as it must, up to the worst level it would trade on.
+    """
+    assert instrument.notional_e8_min >= 0, "a minimum is not negative"
+    if notional_down_e8(limit_e8, walked.quantity_e8) >= instrument.notional_e8_min:
+        return limit_e8
+    least_e8 = instrument.ticks.ceil(div_up(instrument.notional_e8_min * E8, walked.quantity_e8))
+    return least_e8 if side is Side.SELL and least_e8 <= walked.worst_price_e8 else None
 
 
 def expected_deltas(walked: Walked, instrument: Instrument, side: Side) -> dict[Asset, int]:

@@ -11,7 +11,15 @@ from arbitrage.ledger.reservations import Hold, worst_case, worst_case_e8
 from arbitrage.ledger.state import LedgerState, Leftover, NodeAmount, PlanAccount, TradeKey
 from arbitrage.model.entries import Account, Posting
 from arbitrage.model.events import Funded
-from arbitrage.model.facts import Fact, FillBooked, OrderChanged, OrderIntended, PlanClosed, PlanOpened
+from arbitrage.model.facts import (
+    Fact,
+    FillBooked,
+    OrderChanged,
+    OrderIntended,
+    PlanClosed,
+    PlanOpened,
+    ResidueWrittenOff,
+)
 from arbitrage.model.instruments import Instrument, Node
 from arbitrage.model.money import Asset
 from arbitrage.model.opportunities import Opportunity
@@ -51,6 +59,7 @@ class Ledger:
         self._carried: dict[Asset, int] = {}
         self._unattributed: dict[Asset, int] = {}
         self._leftovers: dict[Asset, Leftover] = {}
+        self._residues: dict[Asset, Leftover] = {}
         self.counters: dict[str, int] = {}
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -98,19 +107,29 @@ class Ledger:
         """Return what closed plans left in each asset, dust included, with since when."""
         return tuple(self._leftovers[asset] for asset in sorted(self._leftovers))
 
-    def uncovered(self, fact: PlanOpened | OrderIntended) -> Node | None:
-        """Return a node whose free inventory does not cover the worst cases of a fact's orders; None when it may be applied."""
-        if isinstance(fact, OrderIntended):
-            return self._shortfall((fact.order,), {})
-        return self._shortfall(fact.orders, {instrument.id: instrument for instrument in fact.instruments})
+    def residues(self) -> tuple[Leftover, ...]:
+        """Return what closed plans and late fills left that nobody meant to keep: dust that adds up until it is hedged."""
+        return tuple(self._residues[asset] for asset in sorted(self._residues))
 
-    def _shortfall(self, orders: Iterable[Order], rules: Mapping[int, Instrument]) -> Node | None:
+    def uncovered(self, fact: PlanOpened | OrderIntended, locked_e8: Callable[[Node], int] | None = None) -> Node | None:
+        """Return a node whose free inventory does not cover the worst cases of a fact's orders; None when it may be applied.
+
+        `locked_e8` says what of the inventory at a node is free in our books and held by others at the venue.
+        """
+        orders = fact.orders if isinstance(fact, PlanOpened) else (fact.order,)
+        rules = fact.instruments if isinstance(fact, PlanOpened) else ()
+        return self._shortfall(orders, {instrument.id: instrument for instrument in rules}, locked_e8)
+
+    def _shortfall(
+        self, orders: Iterable[Order], rules: Mapping[int, Instrument], locked_e8: Callable[[Node], int] | None = None
+    ) -> Node | None:
         needed: dict[Node, int] = {}
         for order in orders:
             node, amount_e8 = worst_case(order, rules.get(order.market) or self._instrument(order.market))
             needed[node] = needed.get(node, 0) + amount_e8
             assert amount_e8 > 0, "an order takes something"
-        return next((node for node, amount_e8 in needed.items() if amount_e8 > self.free_e8(node)), None)
+        held = {node: locked_e8(node) if locked_e8 is not None else 0 for node in needed}
+        return next((node for node, amount_e8 in needed.items() if amount_e8 > self.free_e8(node) - held[node]), None)
 
     def rules(self) -> tuple[Instrument, ...]:
         """Return the rules by which known markets were booked."""
@@ -139,6 +158,9 @@ class Ledger:
             case PlanClosed():
                 self._close(fact)
                 entries = ()
+            case ResidueWrittenOff(asset=asset, amount_e8=amount_e8, at_ns=at_ns):
+                _leave(self._residues, asset, -amount_e8, at_ns)
+                entries = ()
             case _:
                 entries = ()
         assert is_balanced(entries), "the entries of a fact sum to zero"
@@ -161,7 +183,9 @@ class Ledger:
     def _open(self, fact: PlanOpened) -> Sequence[Posting]:
         assert fact.plan_id not in self._plans, "a plan opens once"
         self._instruments.update({instrument.id: instrument for instrument in fact.instruments})
-        self._plans[fact.plan_id] = PlanAccount(fact.plan_id, [], carried_assets(fact.opportunity))
+        self._plans[fact.plan_id] = PlanAccount(
+            fact.plan_id, [], carried_assets(fact.opportunity), kept_assets=kept_assets(fact.opportunity)
+        )
         return self._reserve(fact.orders)
 
     def _reserve(self, orders: Sequence[Order]) -> Sequence[Posting]:
@@ -181,6 +205,8 @@ class Ledger:
             self._count("changes_without_order")
             return ()
         if not fact.state.is_terminal:
+            if hold.filled_quantity_e8 < hold.order.quantity_e8:
+                hold.ended_quantity_e8 = None  # an end that was our own conclusion, and wrong: it may still fill
             return ()
         assert fact.filled_quantity_e8 >= 0, "an order fills something or nothing"
         hold.ended_quantity_e8 = max(fact.filled_quantity_e8, hold.ended_quantity_e8 or 0)
@@ -211,7 +237,7 @@ class Ledger:
             hold = None
         entries = fill_postings(fill, instrument, hold.reserved_e8 if hold is not None else 0)
         self._note_anomalies(fill, hold, entries)
-        self._attribute(fill, hold, key)
+        self._attribute(fact, hold, key)
         if hold is None:
             return entries
         hold.fill_count += 1
@@ -221,7 +247,8 @@ class Ledger:
         spent_e8 = -sum(entry.amount_e8 for entry in entries if entry.account is Account.RESERVED)
         return (*entries, *self._release(hold, spent_e8))
 
-    def _attribute(self, fill: Fill, hold: Hold | None, key: TradeKey) -> None:
+    def _attribute(self, fact: FillBooked, hold: Hold | None, key: TradeKey) -> None:
+        fill = fact.fill
         instrument = self._instrument(fill.market)
         deltas = fill_deltas(fill, instrument)
         assert key not in self._trades, "a fill is attributed once"
@@ -239,6 +266,8 @@ class Ledger:
             return
         plan.trades.append(key)
         add_deltas(plan.deltas, deltas.items())
+        if plan.is_closed:
+            self._leave_residue(plan, deltas, fact.at_ns)
         carried = set(plan.carried_assets)
         add_deltas(self._carried, ((asset, amount_e8) for asset, amount_e8 in deltas.items() if asset in carried))
 
@@ -272,17 +301,15 @@ class Ledger:
         self._closed.append(plan.plan_id)
         add_deltas(self._realised, [(outcome.reporting_asset, outcome.realised_e8)])
         for asset, amount_e8 in left.items():
-            self._leave(asset, amount_e8, fact.at_ns)
+            _leave(self._leftovers, asset, amount_e8, fact.at_ns)
+        self._leave_residue(plan, left, fact.at_ns)
         self._forget_old_plans()
 
-    def _leave(self, asset: Asset, amount_e8: int, at_ns: int) -> None:
-        assert amount_e8, "nothing left is no leftover"
-        before = self._leftovers.get(asset)
-        total_e8 = amount_e8 + (before.amount_e8 if before is not None else 0)
-        if not total_e8:
-            del self._leftovers[asset]
-            return
-        self._leftovers[asset] = Leftover(asset, total_e8, before.since_ns if before is not None else at_ns)
+    def _leave_residue(self, plan: PlanAccount, left: Mapping[Asset, int], at_ns: int) -> None:
+        assert plan.is_closed, "a working plan still mends what it left"
+        for asset, amount_e8 in left.items():
+            if amount_e8 and asset not in plan.kept_assets and asset not in plan.carried_assets:
+                _leave(self._residues, asset, amount_e8, at_ns)
 
     def _forget_old_plans(self) -> None:
         if len(self._closed) <= CLOSED_PLANS_KEPT:
@@ -350,6 +377,7 @@ class Ledger:
             carried=dict(self._carried),
             unattributed=dict(self._unattributed),
             leftovers=self.leftovers(),
+            residues=self.residues(),
             counters=dict(self.counters),
         )
 
@@ -370,6 +398,7 @@ class Ledger:
         ledger._realised, ledger._carried = dict(state.realised), dict(state.carried)
         ledger._unattributed = dict(state.unattributed)
         ledger._leftovers = {leftover.asset: leftover for leftover in state.leftovers}
+        ledger._residues = {residue.asset: residue for residue in state.residues}
         ledger.counters = dict(state.counters)
         ledger.check()
         return ledger
@@ -380,10 +409,35 @@ class Ledger:
     __hash__ = None  # type: ignore[assignment]  # equal by value and mutable: never a key
 
 
+def settlement_asset(opportunity: Opportunity) -> Asset:
+    """Return the asset in which a plan's profit is left: the reporting asset where the cycle trades it, else its start."""
+    touched = {node.asset for leg in opportunity.legs if not leg.is_carried for node in (leg.spent, leg.received)}
+    assert touched, "a plan trades something"
+    return opportunity.reporting_asset if opportunity.reporting_asset in touched else opportunity.start.asset
+
+
+def kept_assets(opportunity: Opportunity) -> tuple[Asset, ...]:
+    """Return the assets that a plan may leave changed: the one its profit is in, and those it carries on purpose."""
+    kept = {settlement_asset(opportunity), *carried_assets(opportunity)}
+    assert kept, "profit is left in something"
+    return tuple(sorted(kept))
+
+
 def carried_assets(opportunity: Opportunity) -> tuple[Asset, ...]:
     """Return the assets that a plan keeps on purpose: both ends of its carried legs, but the reporting asset."""
     ends = {node.asset for leg in opportunity.legs if leg.is_carried for node in (leg.spent, leg.received)}
     return tuple(sorted(ends - {opportunity.reporting_asset}))
+
+
+def _leave(leftovers: dict[Asset, Leftover], asset: Asset, amount_e8: int, at_ns: int) -> None:
+    """Add to what is left of an asset, in place; what evens out is gone, and starts anew with a new age."""
+    assert amount_e8, "nothing left is no leftover"
+    before = leftovers.get(asset)
+    total_e8 = amount_e8 + (before.amount_e8 if before is not None else 0)
+    if not total_e8:
+        del leftovers[asset]
+        return
+    leftovers[asset] = Leftover(asset, total_e8, before.since_ns if before is not None else at_ns)
 
 
 def _sorted_amounts(amounts: dict[Node, int]) -> tuple[NodeAmount, ...]:

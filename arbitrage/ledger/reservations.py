@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from arbitrage.model.instruments import FeePayment, Instrument, Node, Side
-from arbitrage.model.money import fee_up_e8, notional_up_e8
+from arbitrage.model.money import PPM, div_down, fee_up_e8, notional_up_e8
 from arbitrage.model.orders import Order, PlanId
 
 ROUNDING_E8_MAX = 2
@@ -50,6 +50,19 @@ def worst_case_e8(order: Order, instrument: Instrument, quantity_e8: int) -> int
     if order.side is Side.SELL:
         return quantity_e8
     quote_e8 = notional_up_e8(order.price_e8, quantity_e8)
-    is_fee_on_top = instrument.fees.payment is FeePayment.QUOTE or instrument.fees.named_asset == instrument.quote
-    fee_ppm = max(instrument.fees.taker_ppm, instrument.fees.maker_ppm, 0) if is_fee_on_top else 0
-    return quote_e8 + fee_up_e8(quote_e8, fee_ppm)
+    return quote_e8 + fee_up_e8(quote_e8, _fee_on_top_ppm(instrument))
+
+
+def purchase_within_e8(free_e8: int, instrument: Instrument) -> int:
+    """Return the most quote, fee apart, that a purchase may cost so that its worst case is covered by `free_e8`."""
+    most_e8 = div_down(max(free_e8, 0) * PPM, PPM + _fee_on_top_ppm(instrument))
+    assert most_e8 + fee_up_e8(most_e8, _fee_on_top_ppm(instrument)) <= max(free_e8, 0), "its fee is covered too"
+    return most_e8
+
+
+def _fee_on_top_ppm(instrument: Instrument) -> int:
+    fees = instrument.fees
+    is_fee_on_top = fees.payment is FeePayment.QUOTE or fees.named_asset == instrument.quote
+    fee_ppm = max(fees.taker_ppm, fees.maker_ppm, 0) if is_fee_on_top else 0
+    assert fee_ppm >= 0, "a rebate is not counted on"
+    return fee_ppm

@@ -30,6 +30,8 @@ class PlanAccount(msgspec.Struct):
     deltas: dict[Asset, int] = {}
     trades: list[TradeKey] = []
     is_closed: bool = False
+    kept_assets: tuple[Asset, ...] = ()
+    """What its profit is in, and what it carries on purpose; empty in what was kept before this was written down."""
 
     def copy(self) -> PlanAccount:
         """Return an account that later facts about this one do not reach."""
@@ -61,3 +63,4 @@ class LedgerState(msgspec.Struct, frozen=True):
     unattributed: dict[Asset, int]
     leftovers: tuple[Leftover, ...]
     counters: dict[str, int]
+    residues: tuple[Leftover, ...] = ()

@@ -11,7 +11,7 @@ from arbitrage.market.doubt import Doubt
 from arbitrage.market.full_book import FullBook
 from arbitrage.market.links import NS_PER_MS, Links, age_ms_at
 from arbitrage.market.registry import Registry
-from arbitrage.model.effects import Effect
+from arbitrage.model.effects import Effect, Report, Severity
 from arbitrage.model.events import (
     BookDiff,
     BookFull,
@@ -20,14 +20,17 @@ from arbitrage.model.events import (
     FaultKind,
     FeedEvent,
     FeedFault,
+    FeesRead,
     InstrumentsRead,
     LinkAlive,
     LinkDown,
     LinkUp,
+    MarketClosed,
     TopOfBook,
     TradePrint,
+    WalletsRead,
 )
-from arbitrage.model.instruments import Instrument, Venue
+from arbitrage.model.instruments import Instrument, Node, Venue
 from arbitrage.model.opportunities import VenueHealth
 from arbitrage.model.settings import MarketDataSettings
 
@@ -54,6 +57,8 @@ class Board:
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
         self.counters.update(dict.fromkeys((kind.value for kind in FaultKind), 0))
         self.changed: set[int] = set()
+        self.suspended: frozenset[Node] = frozenset()
+        """Wallets that take no deposits or withdrawals now."""
         self.books: list[Book] = [
             (FullBook if venue in full_picture_venues else DiffBook)(market, settings, self.counters)
             for market, (venue, _) in enumerate(markets)
@@ -64,7 +69,7 @@ class Board:
         self._registry = Registry(markets)
         self._unverified_ticks = self._registry.unverified_ticks
         self.configure(settings)
-        self._routes: dict[type[FeedEvent], Callable[..., Sequence[Effect]]] = {
+        self._routes: dict[type[FeedEvent | FeesRead | WalletsRead | MarketClosed], Callable[..., Sequence[Effect]]] = {
             BookDiff: self._on_diff,
             BookFull: self._on_full,
             TopOfBook: self._on_top,
@@ -76,6 +81,9 @@ class Board:
             FeedFault: self._on_fault,
             ClockMeasured: self._on_clock,
             InstrumentsRead: self._on_instruments,
+            FeesRead: self._on_fees,
+            WalletsRead: self._on_wallets,
+            MarketClosed: self._on_closed,
         }
 
     def configure(self, settings: MarketDataSettings) -> None:
@@ -99,7 +107,7 @@ class Board:
         """Grow whenever an instrument or its doubt changes."""
         return self._registry.version
 
-    def apply(self, event: FeedEvent) -> Sequence[Effect]:
+    def apply(self, event: FeedEvent | FeesRead | WalletsRead | MarketClosed) -> Sequence[Effect]:
         """Take one event in and return what it wants done; markets to look at again are added to `changed`."""
         return self._routes[type(event)](event)
 
@@ -219,6 +227,29 @@ class Board:
         self.changed.update(market for market, venue in enumerate(self._venues) if venue == event.venue)
         return effects
 
+    def _on_fees(self, event: FeesRead) -> Sequence[Effect]:
+        effects = self._registry.read_fees(event)
+        assert all(self._venues[market] == event.venue for market, _ in event.fees), "fees are of their venue's markets"
+        self.changed.update(market for market, _ in event.fees)
+        return effects
+
+    def _on_wallets(self, event: WalletsRead) -> Sequence[Effect]:
+        """Note which wallets are suspended; say what changed."""
+        before = {node for node in self.suspended if node.venue == event.venue}
+        after = {Node(event.venue, asset) for asset in event.suspended}
+        self.suspended = (self.suspended - before) | after
+        return [_report_wallet(node, is_suspended=node in after) for node in sorted(before ^ after)]
+
+    def _on_closed(self, event: MarketClosed) -> Sequence[Effect]:
+        assert self._venues[event.market] == event.venue, "a market is of its venue"
+        self.changed.add(event.market)
+        return self._registry.note_closed(event)
+
     def _misrouted(self) -> Sequence[Effect]:
         self.counters["misrouted"] += 1
         return NOTHING
+
+
+def _report_wallet(node: Node, *, is_suspended: bool) -> Effect:
+    text = f"the wallet of {node} is {'suspended' if is_suspended else 'open again'}"
+    return Report(Severity.WARNING, "wallet", text, {"venue": node.venue, "asset": node.asset})

@@ -6,7 +6,7 @@ import msgspec
 
 from arbitrage.market.doubt import Doubt
 from arbitrage.model.effects import Effect, Report, Severity
-from arbitrage.model.events import InstrumentsRead
+from arbitrage.model.events import FeesRead, InstrumentsRead, MarketClosed
 from arbitrage.model.instruments import FeeSchedule, Instrument, TickTable, TradingStatus, changed_fields
 from arbitrage.model.money import format_e8
 
@@ -25,6 +25,13 @@ class Registry:
         self.version = 0
         self.unverified_ticks: set[int] = set()
         self._held: dict[int, Instrument] = {}
+        self._fees: dict[int, FeeSchedule] = {}
+        """The account's own fees by market; they take the place of the configured ones."""
+        self._notional_e8_mins: dict[int, int] = {}
+        """The account's own smallest order values, alike."""
+        self._inactive: set[int] = set()
+        self._closed: set[int] = set()
+        """Markets that refused an order as closed since their rules were last read."""
         self._missing: set[int] = set()
 
     def read(self, event: InstrumentsRead, touches: list[tuple[float, float]]) -> list[Effect]:
@@ -36,12 +43,45 @@ class Registry:
             assert self._ids.get((instrument.venue, instrument.symbol)) == market, "an instrument carries its market's id"
             unread.discard(market)
             self._missing.discard(market)
+            self._closed.discard(market)
             effects += self._take(instrument, touches[market])
         for market in sorted(unread - self._missing):
             self._missing.add(market)
             effects.append(self._report_missing(event, market))
         self._refresh()
         return effects
+
+    def read_fees(self, event: FeesRead) -> list[Effect]:
+        """Take the account's own terms. The first reading replaces what was configured; a later change holds the symbol."""
+        effects: list[Effect] = []
+        self._notional_e8_mins.update(event.notional_e8_mins)
+        for market, fees in event.fees:
+            is_first = market not in self._fees
+            self._fees[market] = fees
+            effects += self._note_activity(event, market)
+            accepted, held = self.instruments[market], self._held.get(market)
+            if accepted is None:
+                continue
+            assert accepted.venue == event.venue, "fees are of their venue's markets"
+            if is_first and (own := self._on_own_terms(accepted)) != accepted:
+                self.instruments[market] = accepted = own
+                self.version += 1
+            effects += self._compare(accepted, self._on_own_terms(held or accepted))
+        self._refresh()
+        return effects
+
+    def note_closed(self, event: MarketClosed) -> list[Effect]:
+        """Halt a market that says it is closed, until its rules are read again or an operator accepts them."""
+        if event.market in self._closed:
+            return []
+        self._closed.add(event.market)
+        self._refresh()
+        symbol = self._symbol(event.market)
+        assert self.doubts[event.market] is not None, "what is closed is not traded"
+        text = f"{symbol} at {event.venue} refused an order as closed: it is not traded until its rules are read again"
+        return [
+            Report(Severity.WARNING, "market_closed", text, {"venue": event.venue, "symbol": symbol, "market": event.market})
+        ]
 
     def verify_tick(self, market: int, touch: tuple[float, float]) -> list[Effect]:
         """Settle at the first known price which table agrees with the stated tick: the venue's own word is the authority."""
@@ -65,6 +105,7 @@ class Registry:
             self.instruments[market] = candidate
             self.version += 1
         self._held.clear()
+        self._closed.clear()
         self._refresh()
         return effects
 
@@ -72,6 +113,7 @@ class Registry:
         market = read.id
         accepted = self.instruments[market]
         printed = read.ticks
+        read = self._on_own_terms(read)
         if read.tick_read_e8:
             self.unverified_ticks.discard(market)
             if not (touch[0] and touch[1]):
@@ -81,6 +123,29 @@ class Registry:
             self.instruments[market] = read
             self.version += 1
             return [] if read.ticks == printed else [_report_tick(read)]
+        return self._compare(accepted, read)
+
+    def _on_own_terms(self, read: Instrument) -> Instrument:
+        """Return a market's rules with what the account itself was told."""
+        fees = self._fees.get(read.id, read.fees)
+        least_e8 = self._notional_e8_mins.get(read.id, read.notional_e8_min)
+        assert least_e8 >= 0, "an order is worth something"
+        return msgspec.structs.replace(read, fees=fees, notional_e8_min=least_e8)
+
+    def _note_activity(self, event: FeesRead, market: int) -> list[Effect]:
+        """Note whether the account can trade in a market; say it when that changed."""
+        is_inactive = market in event.inactive
+        if is_inactive == (market in self._inactive):
+            return []
+        (self._inactive.add if is_inactive else self._inactive.discard)(market)
+        symbol = self._symbol(market)
+        text = f"{symbol} at {event.venue} is {'not active: it is not traded' if is_inactive else 'active again'}"
+        return [Report(Severity.WARNING, "market_activity", text, {"venue": event.venue, "symbol": symbol, "market": market})]
+
+    def _compare(self, accepted: Instrument, read: Instrument) -> list[Effect]:
+        """Hold what differs from the accepted rules, by name; let go what agrees again."""
+        market = read.id
+        assert accepted.id == market, "rules are compared with those of their market"
         names = changed_fields(accepted, read)
         held = self._held.get(market)
         if not names:
@@ -93,10 +158,13 @@ class Registry:
         return [] if is_known else [_report_change(accepted, read, name) for name in names]
 
     def _report_missing(self, event: InstrumentsRead, market: int) -> Report:
-        symbol = next(symbol for (_, symbol), its_market in self._ids.items() if its_market == market)
+        symbol = self._symbol(market)
         is_said = "named as not listed" if symbol in event.missing else "absent from the answer"
         text = f"{symbol} at {event.venue} is configured but {is_said}; it is not traded"
         return Report(Severity.WARNING, "instrument_missing", text, {"venue": event.venue, "symbol": symbol})
+
+    def _symbol(self, market: int) -> str:
+        return next(symbol for (_, symbol), its_market in self._ids.items() if its_market == market)
 
     def _refresh(self) -> None:
         for market, instrument in enumerate(self.instruments):
@@ -110,7 +178,7 @@ class Registry:
             return Doubt.MISSING
         newest = self._held.get(market, instrument)
         assert newest.id == market, "a candidate stands at its own market"
-        if newest.status is not TradingStatus.TRADING:
+        if newest.status is not TradingStatus.TRADING or market in self._inactive or market in self._closed:
             return Doubt.HALTED
         return Doubt.HELD if market in self._held else None
 

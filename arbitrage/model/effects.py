@@ -43,6 +43,13 @@ class QueryOrder(msgspec.Struct, frozen=True):
     client_order_id: ClientOrderId
 
 
+class ReadAccount(msgspec.Struct, frozen=True):
+    """Ask a venue for every balance and every open order; the answer arrives as `AccountRead`."""
+
+    venue: Venue
+    reason: str
+
+
 class Resync(msgspec.Struct, frozen=True):
     """Fetch a new snapshot for this market at once; its book is unusable until it bridges."""
 
@@ -75,4 +82,6 @@ class Report(msgspec.Struct, frozen=True):
     fields: dict[str, str | int | float | bool | None] = {}
 
 
-Effect = Append | PlaceOrder | CancelOrder | QueryOrder | Resync | Judged | Report
+VenueEffect = PlaceOrder | CancelOrder | QueryOrder | ReadAccount
+"""What a venue's transport carries out."""
+Effect = Append | PlaceOrder | CancelOrder | QueryOrder | ReadAccount | Resync | Judged | Report

@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from arbitrage.model.instruments import Instrument, Side, Venue
+from arbitrage.model.instruments import FeeSchedule, Instrument, Side, Venue
 from arbitrage.model.money import Asset
 from arbitrage.model.orders import ClientOrderId, Fill, OrderState
 from arbitrage.model.settings import TradingSettings
@@ -193,6 +193,93 @@ class OrderUnanswered(msgspec.Struct, frozen=True):
     client_order_id: ClientOrderId
 
 
+class OrderAbsent(msgspec.Struct, frozen=True):
+    """The venue says that it does not know the order. Not believed before the order's validity and a horizon have passed.
+
+    Reads lag behind writes (reference binance-spot 2 and 12, upbit 7).
+    """
+
+    at_ns: int
+    client_order_id: ClientOrderId
+    asked_ns: int = 0
+    """Before this the question had not left; 0 where nobody noted it, and then the newest question is meant."""
+
+
+class AccountBalance(msgspec.Struct, frozen=True):
+    """What a venue says it holds of one asset for us."""
+
+    asset: Asset
+    free_e8: int
+    locked_e8: int
+
+
+class OpenOrder(msgspec.Struct, frozen=True):
+    """An order that a venue says is open, ours or a stranger's. `market` is None when the symbol is not configured."""
+
+    client_order_id: ClientOrderId
+    """Empty when the order was made without one."""
+    venue_order_id: str
+    symbol: str
+    market: int | None
+    side: Side
+    price_e8: int
+    quantity_e8: int
+    filled_quantity_e8: int
+
+
+class AccountRead(msgspec.Struct, frozen=True):
+    """One venue's whole account as it stood between `asked_ns` and `at_ns`: every balance, every open order."""
+
+    at_ns: int
+    asked_ns: int
+    venue: Venue
+    balances: tuple[AccountBalance, ...]
+    open_orders: tuple[OpenOrder, ...]
+
+
+class AccountLinkUp(msgspec.Struct, frozen=True):
+    """Order entry and the private stream of a venue work: subscribed, nothing missed from here on."""
+
+    at_ns: int
+    venue: Venue
+
+
+class AccountLinkDown(msgspec.Struct, frozen=True):
+    """Order entry or the private stream of a venue is lost, or proved silent: events may have been missed."""
+
+    at_ns: int
+    venue: Venue
+    reason: str
+
+
+class FeesRead(msgspec.Struct, frozen=True):
+    """The account's own terms by market, read at start and hourly."""
+
+    at_ns: int
+    venue: Venue
+    fees: tuple[tuple[int, FeeSchedule], ...]
+    notional_e8_mins: tuple[tuple[int, int], ...] = ()
+    """Smallest order values, where a venue states them to an account alone (Upbit)."""
+    inactive: tuple[int, ...] = ()
+    """Those of these markets in which the account cannot trade now."""
+
+
+class WalletsRead(msgspec.Struct, frozen=True):
+    """Which assets of a venue cannot be deposited or withdrawn now: their premium is locked, not tradable."""
+
+    at_ns: int
+    venue: Venue
+    suspended: tuple[Asset, ...]
+
+
+class MarketClosed(msgspec.Struct, frozen=True):
+    """A venue refused an order because the market takes none now: its rules, read before, no longer say how it stands."""
+
+    at_ns: int
+    venue: Venue
+    market: int
+
+
 class StoreReported(msgspec.Struct, frozen=True):
     """How the stores stand. New entries stop when the journal's bound is reached; open legs are always finished."""
 
@@ -201,6 +288,8 @@ class StoreReported(msgspec.Struct, frozen=True):
     is_redis_up: bool
     journal_bytes_waiting: int
     is_journal_full: bool
+    lease_fault: str = ""
+    """Why orders may not be sent for this session now; empty while its lease is held, or where none is needed."""
 
 
 class Funded(msgspec.Struct, frozen=True, tag="funded"):
@@ -231,6 +320,8 @@ class Command(msgspec.Struct, frozen=True):
     kind: CommandKind
     actor: str
     reason: str
+    name: str = ""
+    """Which difference is accepted; empty means all of them."""
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -262,6 +353,7 @@ class Decide(msgspec.Struct, frozen=True):
 
 MarketEvent = BookDiff | BookSnapshot | BookFull | TopOfBook | TradePrint
 FeedEvent = MarketEvent | LinkUp | LinkDown | LinkAlive | FeedFault | ClockMeasured | InstrumentsRead
-OrderEvent = OrderAccepted | OrderFilled | OrderEnded | OrderUnanswered
+OrderEvent = OrderAccepted | OrderFilled | OrderEnded | OrderUnanswered | OrderAbsent
+AccountEvent = AccountRead | AccountLinkUp | AccountLinkDown | FeesRead | WalletsRead | MarketClosed
 ControlEvent = StoreReported | Funded | Command | Reloaded | DifferenceFound | Wake | Decide
-Event = FeedEvent | OrderEvent | ControlEvent
+Event = FeedEvent | OrderEvent | AccountEvent | ControlEvent

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from arbitrage.model.accounts import KillReceipt, RestartReport
 from arbitrage.model.events import Funded
 from arbitrage.model.instruments import Instrument
+from arbitrage.model.money import Asset
 from arbitrage.model.opportunities import LegChoice, Opportunity, Outcome, PricedChoice
 from arbitrage.model.orders import ClientOrderId, Fill, Order, OrderState, PlanId
 
@@ -40,6 +42,8 @@ class OrderChanged(msgspec.Struct, frozen=True, tag="order_changed"):
     state: OrderState
     filled_quantity_e8: int
     reason: str
+    is_absence: bool = False
+    """The end is our own conclusion from the venue's "does not exist", and not its word: a later word undoes it."""
 
 
 class FillBooked(msgspec.Struct, frozen=True, tag="fill_booked"):
@@ -84,4 +88,52 @@ class Paused(msgspec.Struct, frozen=True, tag="paused"):
     reason: str
 
 
-Fact = Funded | PlanOpened | OrderIntended | OrderChanged | FillBooked | LegDecided | PlanClosed | KillSwitched | Paused
+class KillProven(msgspec.Struct, frozen=True, tag="kill_proven"):
+    """Every venue said that no order of ours is open, after the kill switch was set."""
+
+    at_ns: int
+    receipt: KillReceipt
+
+
+class Reconciled(msgspec.Struct, frozen=True, tag="reconciled"):
+    """The venues' accounts were compared with the ledger."""
+
+    at_ns: int
+    report: RestartReport
+
+
+class PairSwitched(msgspec.Struct, frozen=True, tag="pair_switched"):
+    """A pair stopped trading because it does not realise what it expects, or an operator lets it trade again."""
+
+    at_ns: int
+    pair: str
+    is_off: bool
+    actor: str
+    reason: str
+
+
+class ResidueWrittenOff(msgspec.Struct, frozen=True, tag="residue_written_off"):
+    """An operator says that what plans left of an asset needs no hedge any more. Balances do not change."""
+
+    at_ns: int
+    asset: Asset
+    amount_e8: int
+    actor: str
+    reason: str
+
+
+Fact = (
+    Funded
+    | PlanOpened
+    | OrderIntended
+    | OrderChanged
+    | FillBooked
+    | LegDecided
+    | PlanClosed
+    | KillSwitched
+    | Paused
+    | KillProven
+    | Reconciled
+    | PairSwitched
+    | ResidueWrittenOff
+)

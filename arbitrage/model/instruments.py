@@ -149,7 +149,15 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 CONTRACT_FIELDS = (
-    "base", "quote", "ticks", "lot_e8", "quantity_e8_min", "quantity_e8_max", "notional_e8_min", "status", "fees",
+    "base",
+    "quote",
+    "ticks",
+    "lot_e8",
+    "quantity_e8_min",
+    "quantity_e8_max",
+    "notional_e8_min",
+    "status",
+    "fees",
 )
 """Fields whose change at the venue holds the symbol until an operator or a restart accepts it."""
 

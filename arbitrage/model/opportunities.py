@@ -133,6 +133,12 @@ class Refusal(enum.Enum):
     CARRIED_FX = "carried_fx"
     OPEN_PLANS = "open_plans"
     PAIR_BUSY = "pair_busy"
+    PAIR_NAKED = "pair_naked"
+    """Plans of this pair left more than dust unhedged."""
+    PAIR_DISARMED = "pair_disarmed"
+    """The pair realised too little of what it expected and disarmed itself."""
+    LOCKED = "locked"
+    """A wallet on the way is suspended: the premium is real and cannot be carried home."""
     ORDERS_PER_MINUTE = "orders_per_minute"
     LOSS_TODAY = "loss_today"
     DRAWDOWN = "drawdown"
@@ -201,6 +207,28 @@ class Residual(msgspec.Struct, frozen=True):
     """Why `value_e8` is 0 although the amount is not: no executable book could price it."""
 
 
+class Waterfall(msgspec.Struct, frozen=True):
+    """From the profit that was expected to the one that was realised, in 1e-8 of the reporting asset; the steps sum exactly.
+
+    A step is positive where it was better than expected.
+    """
+
+    expected_e8: int
+    transfers_e8: int
+    """What carrying the inventory home was expected to cost: counted against the edge, and not paid by this arbitrage."""
+    prices_e8: int
+    """Better or worse prices than planned, of what the planned legs filled."""
+    fees_e8: int
+    """Lower or higher fees than planned, of what the planned legs filled."""
+    legs_e8: int
+    """All the rest: legs that fell short, the orders that mended them, and what is left, valued as it was when this closed."""
+    realised_e8: int
+
+    def __post_init__(self) -> None:
+        steps_e8 = self.transfers_e8 + self.prices_e8 + self.fees_e8 + self.legs_e8
+        assert self.expected_e8 + steps_e8 == self.realised_e8, "a waterfall ends where it says"
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How an arbitrage ended: realised profit in the reporting asset, residuals, and what was expected."""
 
@@ -213,6 +241,8 @@ class Outcome(msgspec.Struct, frozen=True):
     residuals: tuple[Residual, ...]
     opened_at_ns: int
     closed_at_ns: int
+    waterfall: Waterfall | None = None
+    """None in what was kept before there was one."""
 
     def __post_init__(self) -> None:
         assert self.state.is_terminal, "an outcome is an end"

@@ -50,6 +50,8 @@ class Order(msgspec.Struct, frozen=True):
     price_e8: int
     quantity_e8: int
     time_in_force: TimeInForce
+    valid_until_ns: int = 0
+    """Engine time after which it is neither sent nor taken (Binance `recvWindow`); 0 in what was kept before it existed."""
 
     def __post_init__(self) -> None:
         assert self.price_e8 > 0 and self.quantity_e8 > 0, "an order has a price and a quantity"

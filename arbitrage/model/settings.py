@@ -44,6 +44,8 @@ class VenueSettings(_Section, frozen=True):
     stream_url: Url
     symbols: tuple[Symbol, ...]
     fees: FeeSettings
+    account_url: Url | None = None
+    """Live only: Binance's WebSocket API, Upbit's private stream."""
     quote_fees: dict[str, FeeSettings] = {}
     """Fees that differ by quote asset (Upbit's BTC and USDT markets)."""
     snapshot_levels: Annotated[int, Meta(ge=5, le=5000)] = 1000
@@ -131,6 +133,8 @@ class RiskSettings(_Section, frozen=True):
     edge_ppm_min: Ppm = 100
     edge_ppm_max: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
     """Too good to be true above this."""
+    edge_ppm_quarantine: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
+    """No edge at all from here on, but another coin under the same name: the pair is off until somebody accepts it."""
 
 
 class ExecutionSettings(_Section, frozen=True):
@@ -138,18 +142,31 @@ class ExecutionSettings(_Section, frozen=True):
 
     acknowledgement_ms_max: PositiveMilliseconds = 3_000
     query_interval_ms: PositiveMilliseconds = 1_000
-    plan_deadline_ms: PositiveMilliseconds = 10_000
+    order_validity_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2_000
+    """How long after its intent an order may be sent and taken."""
+    absence_horizon_ms: PositiveMilliseconds = 10_000
+    """How long past its validity an order is asked about before a venue's "does not exist" is believed."""
+    plan_deadline_ms: PositiveMilliseconds = 20_000
+    """No governor's order after this; leaves room for an order to be found absent, and for what must follow."""
     answer_horizon_ms: PositiveMilliseconds = 60_000
     """How long past its deadline a plan waits for a venue's answer about an unknown order, before it closes without it."""
     governor_attempts_max: Count = 3
     governor_slippage_ppm_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 20_000
     """Complete or reverse never pays more than this against the price the plan expected."""
     hold_cost_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 3_000
-    """What holding a residual for the plan's horizon is priced at: the cost of waiting."""
+    """What holding a residual for the plan's horizon is priced at while its volatility has not been measured."""
     dust_value_max: DecimalText = "1"
     """A residual worth less (reporting asset) needs no governor; it stays in the ledger and in the outcome."""
     cooldown_ms: Milliseconds = 1_000
     """After a plan closes, its cycle rests this long."""
+    hedge_interval_ms: PositiveMilliseconds = 5_000
+    """What closed plans left of an asset is hedged, once a venue's minimum is reached, at most this often."""
+    account_read_ms: PositiveMilliseconds = 60_000
+    """How often a quiet account is compared with the ledger while running."""
+    realised_plans: Annotated[int, Meta(ge=1, le=200)] = 12
+    """A pair is judged by so many of its last arbitrages that traded."""
+    realised_ratio_ppm_min: Annotated[int, Meta(ge=-10_000_000, le=1_000_000)] = 0
+    """A pair whose realised over expected profit falls below this disarms itself."""
 
 
 class PaperSettings(_Section, frozen=True):
@@ -230,9 +247,12 @@ class Settings(_Section, frozen=True):
 
     venues: dict[Name, VenueSettings]
     env: Name = "development"
-    mode: Literal["paper", "live"] = "paper"
+    mode: Literal["paper", "shadow", "live"] = "paper"
+    """`shadow` trades on paper, and has the venues' test endpoints check every order beside it."""
     confirm_live: str = ""
     """Live needs exactly `I understand that this trades real money` here, beside MODE=live and keys."""
+    keys_dir: str = ""
+    """Folder with the files of the trading keys, mode 0600 each; empty: systemd credentials only."""
     session_name: Name = "default"
     market_data: MarketDataSettings = MarketDataSettings()
     strategy: StrategySettings = StrategySettings()

@@ -28,7 +28,7 @@ ENV_DEFAULT = "development"
 CONFIG_DIR_VARIABLE = "ARBITRAGE_CONFIG_DIR"
 _ENV = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 RESTART_PREFIXES = (
-    "env", "mode", "confirm_live", "session_name", "venues", "store", "paper", "hot_path",
+    "env", "mode", "confirm_live", "keys_dir", "session_name", "venues", "store", "paper", "hot_path",
     "log.directory", "log.file_bytes_max", "log.files_kept", "log.queue_max", "log.stream_length_max",
     "strategy.reporting_asset", "strategy.legs_max", "strategy.cycles_max", "strategy.fx_assets", "strategy.transfers",
 )
@@ -50,8 +50,6 @@ class Loaded(msgspec.Struct, frozen=True):
     """By dotted key, for every leaf."""
     version: str
     """Hash of all values except secrets: equal settings have equal versions."""
-    key_names: frozenset[str]
-    """Trading keys that are present, by name."""
     redactor: Redactor
 
 
@@ -97,8 +95,7 @@ def load(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None =
 
     Reads only files; safe to call in a thread. Takes about 15 ms, so a running loop should do that.
     """
-    layers = _layered(config_dir, environ, overlay)
-    tree = layers.tree
+    tree = _layered(config_dir, environ, overlay)
     if problems := check(tree):
         raise ConfigError(problems)
     try:
@@ -109,7 +106,7 @@ def load(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None =
     if found := clashes(settings):
         raise ConfigError(Problem(f"{_where(origins, clash.key)} {clash.key}", clash.what, clash.mend) for clash in found)
     secret_values = (str(value) for key, value in flat(settings).items() if tuple(key.split(".")) in SECRET_KEYS)
-    return Loaded(settings, origins, version_of(settings), layers.key_names, Redactor((*layers.hidden, *secret_values)))
+    return Loaded(settings, origins, version_of(settings), Redactor(secret_values))
 
 
 def flat(settings: Settings) -> dict[str, object]:
@@ -159,13 +156,7 @@ def needs_restart(key: str) -> bool:
     return any(key == prefix or key.startswith(prefix + ".") for prefix in RESTART_PREFIXES)
 
 
-class _Layers(NamedTuple):
-    tree: Branch
-    key_names: frozenset[str]
-    hidden: tuple[str, ...]
-
-
-def _layered(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None) -> _Layers:
+def _layered(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None) -> Branch:
     """Read every layer, collecting the problems of all of them, and merge."""
     problems: list[Problem] = []
     env, env_origin = _environment_name(environ)
@@ -180,12 +171,12 @@ def _layered(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | No
     tree = merge(tree, read_environment(environ, tree, problems))
     secrets = read_secrets(config_dir / "secrets.yaml", environ, problems)
     try:
-        tree = merge(tree, _without_env(secrets.layer))
+        tree = merge(tree, _without_env(secrets))
     except ConfigError as error:
         problems.extend(error.problems)
     if problems:
         raise ConfigError([*problems, *_type_problems(tree)])
-    return _Layers(merge(tree, plant(("env",), Leaf(env, env_origin))), secrets.key_names, secrets.hidden)
+    return merge(tree, plant(("env",), Leaf(env, env_origin)))
 
 
 def _overlaid(tree: Branch, overlay: Overlay) -> Branch:

@@ -6,53 +6,65 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Change, Loaded, compare, find_config_dir, flat, load, needs_restart, shown
 from arbitrage.ops.environment import variable_table
-from arbitrage.ops.preflight import database_problems, fee_report, live_refusal
+from arbitrage.ops.preflight import database_problems, fee_report
 from arbitrage.ops.problems import ConfigError
 from arbitrage.ops.tree import Origin
 
 DONE, CHECK_FAILED, USAGE, REFUSED_TO_TRADE = 0, 1, 2, 3
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the subcommands of `arbitrage config`: show, validate, diff."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="show|validate|diff")
-    show = actions.add_parser("show", help="print every key and its value")
-    show.add_argument("--origin", action="store_true", help="also print where each value comes from")
-    show.add_argument("--json", action="store_true", help="print JSON")
-    validate = actions.add_parser("validate", help="check everything; one line a problem")
-    validate.add_argument("--databases", action="store_true", help="also ask the named PostgreSQL and Redis servers")
-    diff = actions.add_parser("diff", help="compare two environments or configuration folders")
-    diff.add_argument("before", metavar="A", help="an environment's name or a configuration folder")
-    diff.add_argument("after", metavar="B", help="the same")
-    diff.add_argument("--json", action="store_true", help="print JSON")
+Refusal = Callable[[Settings, Mapping[str, str]], str | None]
+"""Says in one line why the configured mode may not run; only the floor above knows modes."""
 
 
-def run(args: argparse.Namespace) -> int:
-    """Carry out one subcommand in the process's own environment. Returns the exit status."""
-    try:
-        text, code = _answer(args, os.environ)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    stream = sys.stdout if code in (DONE, CHECK_FAILED) else sys.stderr
-    stream.write(f"{text}\n")
-    return code
+class ConfigCommand:
+    """`arbitrage config`."""
 
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
 
-def _answer(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, int]:
-    if args.action == "diff":
-        return diff_text(_load_named(args.before, environ), _load_named(args.after, environ), as_json=args.json), DONE
-    loaded = load(find_config_dir(environ), environ)
-    if args.action == "show":
-        return show_text(loaded, with_origin=args.origin, as_json=args.json), DONE
-    return asyncio.run(validate_text(loaded, ask_databases=args.databases))
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the subcommands of `arbitrage config`: show, validate, diff."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="show|validate|diff")
+        show = actions.add_parser("show", help="print every key and its value")
+        show.add_argument("--origin", action="store_true", help="also print where each value comes from")
+        show.add_argument("--json", action="store_true", help="print JSON")
+        validate = actions.add_parser("validate", help="check everything; one line a problem")
+        validate.add_argument("--databases", action="store_true", help="also ask the named PostgreSQL and Redis servers")
+        diff = actions.add_parser("diff", help="compare two environments or configuration folders")
+        diff.add_argument("before", metavar="A", help="an environment's name or a configuration folder")
+        diff.add_argument("after", metavar="B", help="the same")
+        diff.add_argument("--json", action="store_true", help="print JSON")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Carry out one subcommand in the process's own environment. Returns the exit status."""
+        try:
+            text, code = self._answer(args, os.environ)
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            return USAGE
+        stream = sys.stdout if code in (DONE, CHECK_FAILED) else sys.stderr
+        stream.write(f"{text}\n")
+        return code
+
+    def _answer(self, args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, int]:
+        if args.action == "diff":
+            before, after = _load_named(args.before, environ), _load_named(args.after, environ)
+            return diff_text(before, after, as_json=args.json), DONE
+        loaded = load(find_config_dir(environ), environ)
+        if args.action == "show":
+            return show_text(loaded, with_origin=args.origin, as_json=args.json), DONE
+        if (refusal := self._refusal(loaded.settings, environ)) is not None:
+            return refusal, REFUSED_TO_TRADE
+        return asyncio.run(validate_text(loaded, ask_databases=args.databases))
 
 
 def show_text(loaded: Loaded, *, with_origin: bool, as_json: bool) -> str:
@@ -66,7 +78,6 @@ def show_text(loaded: Loaded, *, with_origin: bool, as_json: bool) -> str:
             table[key] = {"value": plain, "origin": str(origin)} if with_origin else plain
         return msgspec.json.format(msgspec.json.encode(table), indent=2).decode()
     lines = [_row(key, value, origin, with_origin) for key, value, origin in rows]
-    lines += [f"keys.{name} = ***" for name in sorted(loaded.key_names)]
     lines.append(f"# version {loaded.version}")
     if with_origin:
         lines += ["# environment variables:", *(f"#   {name:<20} {key}" for name, key in variable_table())]
@@ -75,9 +86,7 @@ def show_text(loaded: Loaded, *, with_origin: bool, as_json: bool) -> str:
 
 
 async def validate_text(loaded: Loaded, *, ask_databases: bool) -> tuple[str, int]:
-    """Say that the configuration is valid and what it means, or why it would not start. Types were checked by loading it."""
-    if (refusal := live_refusal(loaded)) is not None:
-        return refusal, REFUSED_TO_TRADE
+    """Say that the configuration is valid and what it means, or which server is away. Types were checked by loading it."""
     if ask_databases and (problems := await database_problems(loaded)):
         return "\n".join(str(problem) for problem in problems), CHECK_FAILED
     settings = loaded.settings

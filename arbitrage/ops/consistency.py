@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from arbitrage.model.money import PPM, fee_up_e8, format_e8, parse_e8
-from arbitrage.model.settings import FeeSettings, Settings, VenueSettings
+from arbitrage.model.settings import ExecutionSettings, FeeSettings, Settings, VenueSettings
 
 MONEY_LADDER = (
     "notional_per_order_max",
@@ -210,6 +210,20 @@ def _times(settings: Settings) -> Iterator[Clash]:
     for shorter, value, longer, bound in pairs:
         if value >= bound:
             yield Clash(shorter, f"{value} is not below {longer}", f"lower it or raise {longer}")
+    yield from _absence(settings.execution)
+
+
+def _absence(execution: ExecutionSettings) -> Iterator[Clash]:
+    """An order must be found absent while its plan can still mend what that leaves, and before the plan gives up waiting."""
+    found_ms = execution.order_validity_ms + execution.absence_horizon_ms + 2 * execution.query_interval_ms
+    bounds = {"plan_deadline_ms": execution.plan_deadline_ms, "answer_horizon_ms": execution.answer_horizon_ms}
+    for name, bound_ms in bounds.items():
+        if found_ms >= bound_ms:
+            what = (
+                f"order_validity_ms, absence_horizon_ms and two query_interval_ms make {found_ms}, which is not below"
+                f" execution.{name} ({bound_ms}): an absent order would be found too late"
+            )
+            yield Clash("execution.absence_horizon_ms", what, f"lower it or raise execution.{name}")
 
 
 def _names(settings: Settings) -> Iterator[Clash]:

@@ -26,6 +26,8 @@ from arbitrage.store.redis_metrics import metrics_key
 CHECK_SECONDS_MAX = 4.0
 STATUS_AGE_MS_MAX = 5_000
 """The daemon rewrites its status every second: an older one means that it stands still or is gone."""
+KILL_AGE_H_MAX, KILL_FIRST_S_MAX = 30, 120
+"""The kill switch proves itself once a day, and at a start that finds no young proof."""
 METRICS_AGE_MS_MAX = 10_000
 PINGS = 5
 _MS = 1_000_000
@@ -76,6 +78,7 @@ class Examiner:
             postgres = group.create_task(self._limited("PostgreSQL", self._postgres()))
             metrics = group.create_task(self._limited("Metrics", self._metrics()))
         found = [redis.result(), postgres.result(), self._logs(), metrics.result(), self._feeds(), self._snapshot()]
+        found.append(self._kill())
         if self._places.config_fault:
             found.insert(0, Check("Config", False, self._places.config_fault))
         return Health(tuple(found))
@@ -191,6 +194,17 @@ class Examiner:
             return Check("Snapshot", up_s <= limit, f"none yet, started {up_s:.0f} s ago (limit {limit} s)", limit=limit)
         age_s = max(0, self._now_ns - status.last_snapshot_at_ns) / 1e9
         return Check("Snapshot", age_s <= limit, f"{age_s:.0f} s old (limit {limit} s)", age_s, limit)
+
+    def _kill(self) -> Check:
+        """The switch is exercised on paper every day: an old proof means that it is not known to work."""
+        limit, status = KILL_AGE_H_MAX, self._places.status
+        if isinstance(status, str):
+            return Check("Kill", False, status, limit=limit)
+        if status.kill_last_proven_ns is None:
+            up_s = max(0, self._now_ns - status.started_at_ns) / 1e9
+            return Check("Kill", up_s <= KILL_FIRST_S_MAX, f"never proven, started {up_s:.0f} s ago", limit=limit)
+        age_h = max(0, self._now_ns - status.kill_last_proven_ns) / 3.6e12
+        return Check("Kill", age_h <= limit, f"last proven {age_h:.1f} h ago (limit {limit} h)", age_h, limit)
 
     def _live_status(self) -> Status | str:
         """Return the daemon's status if it is fresh, else why there is none."""

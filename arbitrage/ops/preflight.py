@@ -1,4 +1,4 @@
-"""Checks before the start, beyond what the files alone tell: live mode, folders, databases that answer. Starts nothing.
+"""Checks before the start, beyond what the files alone tell: real money, folders, databases that answer. Starts nothing.
 
 `load` has already checked types, ranges and that limits fit together (`ops/consistency.py`).
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.consistency import cheapest_cycle
 from arbitrage.ops.problems import Problem
-from arbitrage.ops.secrets import KEY_NAMES
 from arbitrage.store.endpoints import (
     CONNECT_SECONDS_MAX,
     POSTGRES_FAULTS,
@@ -24,22 +25,31 @@ from arbitrage.store.endpoints import (
     connect_postgres,
     make_redis,
 )
+from arbitrage.venues.transport import is_loopback
 
 LIVE_PHRASE = "I understand that this trades real money"
 
 
-def live_refusal(loaded: Loaded) -> str | None:
-    """Say why live mode is refused, in one line with everything that is missing; None in paper mode. Exit status 3."""
-    settings = loaded.settings
-    if settings.mode != "live":
-        return None
-    missing = [f"{venue}.{key}" for venue in settings.venues for key in KEY_NAMES if f"{venue}.{key}" not in loaded.key_names]
-    reasons = ["this version cannot sign orders"]
+def real_money_problems(settings: Settings) -> list[str]:
+    """List what the configuration lacks before real orders may be sent: the phrase, addresses, and that no key travels open."""
+    found = []
     if settings.confirm_live != LIVE_PHRASE:
-        reasons.append(f"confirm_live is not `{LIVE_PHRASE}`")
-    if missing:
-        reasons.append(f"no key for {', '.join(missing)}")
-    return f"MODE=live is refused: {'; '.join(reasons)}; set MODE=paper"
+        found.append(f"confirm_live is not `{LIVE_PHRASE}`")
+    for venue, section in settings.venues.items():
+        if section.account_url is None:
+            found.append(f"venues.{venue}.account_url is not set")
+    return [*found, *open_wires(settings)]
+
+
+def open_wires(settings: Settings) -> list[str]:
+    """List addresses to which a signed request would go unencrypted over a network."""
+    found = []
+    for venue, section in settings.venues.items():
+        for key, url in (("rest_url", section.rest_url), ("account_url", section.account_url or "")):
+            parts = urlsplit(url)
+            if parts.scheme in ("http", "ws") and not is_loopback(url):
+                found.append(f"venues.{venue}.{key} is not encrypted ({parts.scheme}://)")
+    return found
 
 
 def fee_report(loaded: Loaded) -> str:

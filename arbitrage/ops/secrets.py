@@ -1,7 +1,6 @@
-"""Secrets: `config/secrets.yaml` with `${VAR:-default}`, systemd credentials, the redactor. Refuses files that others can read.
+"""Passwords: `config/secrets.yaml` with `${VAR:-default}`, systemd credentials, the redactor. Refuses files others can read.
 
-Trading keys (`keys.VENUE.api_key`, `keys.VENUE.api_secret`) are known by name and to the redactor only: a paper process holds
-no signing key that anything could use.
+Trading keys are not configuration and have no place here: `ops/keys.py` reads them, and only for a mode that signs.
 """
 
 from __future__ import annotations
@@ -18,15 +17,14 @@ import msgspec
 
 from arbitrage.ops.problems import ConfigError, Problem
 from arbitrage.ops.schema import with_types
-from arbitrage.ops.tree import Branch, KeyPath, Leaf, Node, Origin, leaves, merge, plant, without
+from arbitrage.ops.tree import Branch, KeyPath, Leaf, Node, Origin, merge, plant, without
 from arbitrage.ops.yaml_source import FILE_BYTES_MAX, read_bytes
 
 CREDENTIALS: dict[str, KeyPath] = {
     "postgres_password": ("store", "postgres_password"),
     "redis_password": ("store", "redis_password"),
 }
-"""systemd credentials (`LoadCredential=name:path`) that are settings; `VENUE_api_key`, `VENUE_api_secret` are trading keys."""
-KEY_NAMES = ("api_key", "api_secret")
+"""systemd credentials (`LoadCredential=name:path`) that are settings."""
 CREDENTIAL_BYTES_MAX = 65_536
 SECRET_LENGTH_MIN = 4
 """Shorter values are not redacted: hiding every `a` would hide the log."""
@@ -34,42 +32,27 @@ HIDDEN = "***"
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{)")
 
 
-class Secrets(msgspec.Struct, frozen=True):
-    """What the secret sources gave."""
-
-    layer: Branch
-    key_names: frozenset[str]
-    """Trading keys that are present, such as `binance.api_key`; never their values."""
-    hidden: tuple[str, ...]
-    """The trading keys' values, for the redactor alone."""
-
-    def __repr__(self) -> str:
-        return f"Secrets(key_names={sorted(self.key_names)})"
-
-
-def read_secrets(path: Path, environ: Mapping[str, str], problems: list[Problem]) -> Secrets:
+def read_secrets(path: Path, environ: Mapping[str, str], problems: list[Problem]) -> Branch:
     """Read the secrets file, if there is one, and the systemd credentials over it, adding to `problems` what is wrong."""
-    layer = keys = Branch({}, Origin(str(path)))
+    layer = Branch({}, Origin(str(path)))
     try:
         if os.path.lexists(path):
-            tree = _expanded(read_bytes(_read_private(path), str(path), is_text=True), environ)
+            tree = _expanded(read_bytes(read_private(path), str(path), is_text=True), environ)
+            if (keys := tree.children.get("keys")) is not None:
+                mend = "give each key a file of its own, mode 0600, in keys_dir, or make it a systemd credential"
+                problems.append(Problem(keys.origin.at(("keys",)), "holds trading keys, which are not read from here", mend))
             layer = with_types(without(tree, ("keys",)))
-            keys = _keys_of(tree, keys)
     except ConfigError as error:
         problems.extend(error.problems)
     try:
         for name, leaf in _read_credentials(environ.get("CREDENTIALS_DIRECTORY", "")):
-            if name in CREDENTIALS:
-                layer = merge(layer, plant(CREDENTIALS[name], leaf))
-            elif (venue_and_key := _trading_key(name)) is not None:
-                keys = merge(keys, plant(venue_and_key, leaf))
+            layer = merge(layer, plant(CREDENTIALS[name], leaf))
     except ConfigError as error:
         problems.extend(error.problems)
-    present = {".".join(key): str(leaf.value) for key, leaf in leaves(keys) if leaf.value}
-    return Secrets(layer, frozenset(present), tuple(sorted(present.values())))
+    return layer
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
     """Read a file that only its owner, who must be us, may read. Checked on the open file, so nobody swaps it in between."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -128,37 +111,17 @@ def _expanded(tree: Branch, environ: Mapping[str, str]) -> Branch:
     return root
 
 
-def _keys_of(tree: Branch, none: Branch) -> Branch:
-    """Take the trading keys out of the file. Raises ConfigError for anything but `VENUE: {api_key, api_secret}`."""
-    block = tree.children.get("keys", none)
-    mend = "write `keys: {VENUE: {api_key: ..., api_secret: ...}}`"
-    if isinstance(block, Leaf):
-        raise ConfigError([Problem(block.origin.at(("keys",)), "is not a block of venues", mend)])
-    odd = [(path, leaf) for path, leaf in leaves(block) if len(path) != 2 or path[1] not in KEY_NAMES]
-    if odd:
-        raise ConfigError(Problem(leaf.origin.at(("keys", *path)), "is not a trading key", mend) for path, leaf in odd)
-    return block
-
-
-def _trading_key(name: str) -> KeyPath | None:
-    for key in KEY_NAMES:
-        if name.endswith(f"_{key}"):
-            return name.removesuffix(f"_{key}"), key
-    return None
-
-
 def _read_credentials(directory: str) -> list[tuple[str, Leaf]]:
-    """Read systemd's credentials. Their folder is the service manager's: private by construction."""
+    """Read systemd's credentials that are settings. Their folder is the service manager's: private by construction."""
     if not directory:
         return []
     found: list[tuple[str, Leaf]] = []
     try:
-        paths = sorted(Path(directory).iterdir())
-        for path in paths:
+        for path in (path for path in sorted(Path(directory).iterdir()) if path.name in CREDENTIALS):
             with path.open("rb") as file:
                 raw = file.read(CREDENTIAL_BYTES_MAX + 1)
             if len(raw) > CREDENTIAL_BYTES_MAX:
-                raise ConfigError([Problem(f"credential {path.name}", "is too large", "give one password or key a credential")])
+                raise ConfigError([Problem(f"credential {path.name}", "is too large", "give one password a credential")])
             found.append((path.name, Leaf(raw.decode().strip(), Origin(f"credential {path.name}", is_secret=True))))
     except OSError as error:
         mend = "check LoadCredential= of the unit"

@@ -37,6 +37,8 @@ class FeedStatus(msgspec.Struct, frozen=True):
     alive_age_ms: int
     markets: int
     usable: int
+    clock_offset_ms: int | None = None
+    """The venue's clock minus ours as last measured; None before the first time."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -55,6 +57,8 @@ class Status(msgspec.Struct, frozen=True):
     at_ns: int
     loop_latency_ms: float
     started_at_ns: int = 0
+    kill_last_proven_ns: int | None = None
+    epoch: int = 0
 
 
 def write_status(data_dir: Path, status: Status) -> None:

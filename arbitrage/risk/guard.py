@@ -93,6 +93,10 @@ class Guard:
         """Return the traded assets that name an opportunity's pair, as `RiskView.busy_pairs` wants them."""
         return arithmetic.pairs(opportunity, self._limits.fx_assets)
 
+    def is_questioned(self, asset: Asset) -> bool:
+        """Say whether a transfer of this asset is judged by its prices at both ends: `RiskView.quotes` is read of no other."""
+        return self._limits.is_questioned(asset)
+
     def apply(self, fact: Fact) -> None:
         """Take in a durable fact; the only way the memory changes."""
         self._windows.apply(fact)

@@ -14,6 +14,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     reporting_asset: Asset
     fx_assets: frozenset[Asset]
     confirmed_assets: frozenset[Asset]
+    """Coins that an operator confirmed to be one coin at every venue."""
     notional_per_order_e8_max: int
     notional_per_opportunity_e8_max: int
     notional_per_pair_e8_max: int
@@ -31,6 +32,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     symbol_age_ms_max: int
     link_age_ms_max: int
     clock_offset_ms_max: int
+
+    def is_questioned(self, asset: Asset) -> bool:
+        """Say whether it is asked if an asset is one and the same at two venues: not of fiat, nor of what is confirmed."""
+        return asset not in self.confirmed_assets and asset not in self.fx_assets and asset != self.reporting_asset
 
 
 def read_limits(risk: RiskSettings, market_data: MarketDataSettings, strategy: StrategySettings) -> Limits:

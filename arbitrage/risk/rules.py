@@ -109,10 +109,9 @@ def identity(case: Case) -> Refused | None:
     The cycle's own top-of-book edge is such a distance; quotes at both ends of the transfer, where there are any, are another.
     """
     limits, quotes = case.limits, case.view.quotes
-    unquestioned = limits.confirmed_assets | limits.fx_assets | {limits.reporting_asset}
     for transfer in case.opportunity.transfers:
         assert transfer.source.asset == transfer.target.asset, "a transfer moves one asset"
-        if transfer.source.asset in unquestioned:
+        if not limits.is_questioned(transfer.source.asset):
             continue
         gap_ppm = arithmetic.gross_edge_ppm(case.opportunity)
         source, target = quotes.get(transfer.source), quotes.get(transfer.target)

@@ -1,4 +1,4 @@
-"""`arbitrage sim`: serves a scenario as two exchanges on loopback until told to stop. Trades nothing, records nothing."""
+"""`arbitrage sim`: serves a scenario as two exchanges on loopback until told to stop. Decides no trade, records nothing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from arbitrage.sim.capture import CaptureError
+from arbitrage.sim.control import Control
+from arbitrage.sim.exchange.acts import ActError
+from arbitrage.sim.exchange.scripts import ScriptError, read_faults
 from arbitrage.sim.scenarios.catalog import SCENARIOS, make_scenario
 from arbitrage.sim.scenarios.scenario import Scenario
-from arbitrage.sim.server.binance import BinanceServer
+from arbitrage.sim.server.binance import WS_API_PATH, BinanceServer
 from arbitrage.sim.server.listener import Listener
 from arbitrage.sim.server.timeline import Timeline
-from arbitrage.sim.server.upbit import UpbitServer
+from arbitrage.sim.server.upbit import PRIVATE_PATH, UpbitServer
+from arbitrage.sim.sites import Clocks, VenueKeys, make_keys, make_sites
 
 EXAMPLE = """example:
   arbitrage sim --scenario synthetic --seed 7 --speed 2 --for 60 --json
 
-exit status: 0 done, 2 bad usage, unknown scenario, missing or damaged recordings"""
+exit status: 0 done, 2 bad usage, unknown scenario, missing or damaged recordings, faults that no venue can do"""
 
 
 class SimOptions(msgspec.Struct, frozen=True):
@@ -38,6 +42,9 @@ class SimOptions(msgspec.Struct, frozen=True):
     speed: float = 1.0
     binance_port: int = 0
     upbit_port: int = 0
+    control_port: int = 0
+    faults: str = ""
+    """A script's file name, or a seed; empty for none."""
     seconds: float = 0.0
     """Zero serves until a signal."""
     is_json: bool = False
@@ -53,22 +60,36 @@ class Served(msgspec.Struct, frozen=True):
     upbit_port: int
     binance: BinanceServer
     upbit: UpbitServer
+    keys: VenueKeys
+    control: Control
+    control_port: int
 
     def describe(self) -> dict[str, object]:
-        """Return the first line of `--json`: where the venues are and which configuration fits them."""
+        """Return the first line of `--json`: where the venues are and which keys they take."""
         binance, upbit = f"127.0.0.1:{self.binance_port}", f"127.0.0.1:{self.upbit_port}"
+        keys = self.keys
+        return {
+            "binance": {
+                "rest": f"http://{binance}", "ws": f"ws://{binance}", "ws_api": f"ws://{binance}{WS_API_PATH}",
+                "key": keys.binance.access_key, "secret": keys.binance.secret, "ed25519_key": keys.binance.ed25519_pem,
+            },
+            "upbit": {
+                "rest": f"http://{upbit}", "ws": f"ws://{upbit}", "ws_private": f"ws://{upbit}{PRIVATE_PATH}",
+                "access_key": keys.upbit.access_key, "secret_key": keys.upbit.secret,
+            },
+            "control": f"http://127.0.0.1:{self.control_port}",
+        }  # fmt: skip
+
+    def describe_scenario(self) -> dict[str, object]:
+        """Return the second line of `--json`: what is served, and the configuration that fits it."""
         scenario = self.scenario
         return {
-            "binance": {"rest": f"http://{binance}", "ws": f"ws://{binance}", "ws_api": None, "key": None, "secret": None},
-            "upbit": {
-                "rest": f"http://{upbit}", "ws": f"ws://{upbit}", "ws_private": None, "access_key": None, "secret_key": None,
-            },
             "scenario": scenario.name,
             "label": scenario.label,
             "notes": list(scenario.notes),
             "meaningless": list(scenario.meaningless),
             "settings": scenario.settings(),
-        }  # fmt: skip
+        }
 
 
 @asynccontextmanager
@@ -79,17 +100,21 @@ async def running(scenario: Scenario, options: SimOptions) -> AsyncIterator[Serv
     def now() -> float:
         return clock() / 1e9
 
-    binance = BinanceServer(scenario.markets, clock)
-    upbit = UpbitServer(scenario.markets, clock, now)
-    listeners = [Listener(binance, clock, now), Listener(upbit, clock, now)]
-    ports = [await listeners[0].open(options.binance_port), await listeners[1].open(options.upbit_port)]
+    keys = make_keys(options.seed)
+    binance, upbit, sites = make_sites(scenario, keys, Clocks(clock, now), options.seed)
+    control = Control(sites, clock)
+    if options.faults:
+        control.arm_all(read_faults(options.faults))
     timeline = Timeline(scenario.changes(), {"binance": binance, "upbit": upbit})
     timeline.advance(0)
+    listeners = [sites["binance"].listener, sites["upbit"].listener, Listener(control, clock, now)]
+    asked = (options.binance_port, options.upbit_port, options.control_port)
+    ports = [await listener.open(port) for listener, port in zip(listeners, asked, strict=True)]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(timeline.play(now, options.speed), name="sim timeline")]
         tasks.extend(group.create_task(listener.run(), name="sim listener") for listener in listeners)
         try:
-            yield Served(scenario, ports[0], ports[1], binance, upbit)
+            yield Served(scenario, ports[0], ports[1], binance, upbit, keys, control, ports[2])
         finally:
             for task in tasks:
                 task.cancel()
@@ -101,7 +126,7 @@ async def serve(options: SimOptions) -> None:
     """Serve until a signal, the end of `--for`, or the end of standard input. Prints where on the first line."""
     scenario = make_scenario(options.scenario, options.seed)
     async with running(scenario, options) as served:
-        _announce(served.describe(), is_json=options.is_json)
+        _announce(served, is_json=options.is_json)
         await _until_told(options)
     _report(served)
 
@@ -138,15 +163,18 @@ def _is_pipe() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _announce(description: dict[str, object], *, is_json: bool) -> None:
+def _announce(served: Served, *, is_json: bool) -> None:
+    description = served.describe()
     if is_json:
-        print(json.dumps(description, separators=(",", ":"), ensure_ascii=False), flush=True)
+        for line in (description, served.describe_scenario()):
+            print(json.dumps(line, separators=(",", ":"), ensure_ascii=False), flush=True)
         return
     for venue in ("binance", "upbit"):
         urls = description[venue]
         assert isinstance(urls, dict), "a venue is described by its urls"
-        print(f"{venue:8} {urls['rest']}  {urls['ws']}")
-    print(description["label"], flush=True)
+        print(f"{venue:8} " + "  ".join(f"{name} {value}" for name, value in urls.items() if name != "ed25519_key"))
+    print(f"control  {description['control']}")
+    print(served.scenario.label, flush=True)
 
 
 def _report(served: Served) -> None:
@@ -165,8 +193,10 @@ def parse_options(argv: Sequence[str], clock: Callable[[], int]) -> SimOptions:
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as the scenario's own time (default 1)")
     parser.add_argument("--binance-port", type=int, default=0, help="0 takes any free port")
     parser.add_argument("--upbit-port", type=int, default=0, help="0 takes any free port")
+    parser.add_argument("--control-port", type=int, default=0, help="0 takes any free port")
+    parser.add_argument("--faults", default="", metavar="FILE|SEED", help="a JSON list of faults, or a whole number")
     parser.add_argument("--for", dest="seconds", type=float, default=0.0, help="seconds to serve; 0 until told to stop")
-    parser.add_argument("--json", dest="is_json", action="store_true", help="first line on stdout is JSON; end with stdin")
+    parser.add_argument("--json", dest="is_json", action="store_true", help="two lines of JSON: where, and what")
     words = parser.parse_args(argv)
     if not 0.01 <= words.speed <= 1000.0 or words.seconds < 0:
         parser.error("--speed must be 0.01 to 1000 and --for not negative")
@@ -178,7 +208,7 @@ def main(argv: Sequence[str], clock: Callable[[], int]) -> int:
     options = parse_options(argv, clock)
     try:
         asyncio.run(serve(options))
-    except (LookupError, FileNotFoundError, CaptureError) as missing:
+    except (LookupError, FileNotFoundError, CaptureError, ScriptError, ActError) as missing:
         print(f"arbitrage sim: {missing}", file=sys.stderr)
         return 2
     return 0

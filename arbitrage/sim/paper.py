@@ -10,7 +10,8 @@ advances the venue to `next_due_ns()` before it applies newer market data. Choic
 - A fill the balance cannot bear (fees of many small fills round up one by one) ends the order there.
 - A repeated client order id is never a second order: it is answered with what is known of the first.
 - Cancel and query are answered alike, since an IOC has ended when either arrives: everything known, repeated; while the
-  order still travels, OrderUnanswered; for an id never seen here, REJECTED.
+  order still travels, OrderUnanswered; for an id never seen here, OrderAbsent.
+- An order that arrives after its validity is not taken, as Binance does by `recvWindow` (binance-spot.md section 3).
 """
 
 from __future__ import annotations
@@ -21,9 +22,18 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from arbitrage.model.effects import CancelOrder, PlaceOrder, QueryOrder
-from arbitrage.model.events import OrderAccepted, OrderEnded, OrderEvent, OrderFilled, OrderUnanswered
-from arbitrage.model.instruments import Instrument, Side, TradingStatus
+from arbitrage.model.effects import PlaceOrder, ReadAccount, VenueEffect
+from arbitrage.model.events import (
+    AccountBalance,
+    AccountRead,
+    OrderAbsent,
+    OrderAccepted,
+    OrderEnded,
+    OrderEvent,
+    OrderFilled,
+    OrderUnanswered,
+)
+from arbitrage.model.instruments import Instrument, Side, TradingStatus, Venue
 from arbitrage.model.money import PPM, notional_down_e8
 from arbitrage.model.orders import ClientOrderId, Fill, Order, OrderState, TimeInForce
 from arbitrage.model.settings import PaperSettings
@@ -34,6 +44,7 @@ from arbitrage.sim.latency import MS_NS, Latency, configured_latency
 ORDERS_REMEMBERED_MAX = 10_000
 """Ended orders beyond this many are forgotten, oldest first."""
 
+PaperEvent = OrderEvent | AccountRead
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -66,6 +77,11 @@ class _Question(msgspec.Struct, frozen=True):
     client_order_id: ClientOrderId
 
 
+class _Look(msgspec.Struct, frozen=True):
+    venue: Venue
+    asked_ns: int
+
+
 class _Record(msgspec.Struct):
     """An order and every event it caused; none while it travels."""
 
@@ -91,7 +107,7 @@ class PaperVenue:
         self.account = account
         self._depth = Depth()
         self._records: dict[ClientOrderId, _Record] = {}
-        self._waiting: list[tuple[int, int, _Arrival | _Question | OrderEvent]] = []
+        self._waiting: list[tuple[int, int, _Arrival | _Question | _Look | PaperEvent]] = []
         self._sequence = 0
         self.counters = dict.fromkeys(("orders", "fills", "rejected", "repeated", "unpaid"), 0)
 
@@ -107,9 +123,12 @@ class PaperVenue:
         ended = OrderEnded(0, order.client_order_id, state, filled_quantity_e8, "the paper venue was restarted")
         self._records[order.client_order_id] = _Record([ended])
 
-    def submit(self, effect: PlaceOrder | CancelOrder | QueryOrder, now_ns: int) -> None:
+    def submit(self, effect: VenueEffect, now_ns: int) -> None:
         """Send an effect on its way. Every draw of chance happens here, in the order of submission."""
         due_ns = now_ns + self._latency.draw_ns(self._rng)
+        if isinstance(effect, ReadAccount):
+            self._wait(due_ns, _Look(effect.venue, now_ns))
+            return
         if not isinstance(effect, PlaceOrder):
             self._wait(due_ns, _Question(effect.client_order_id))
             return
@@ -127,9 +146,9 @@ class PaperVenue:
         """Return when `advance` next has something to do."""
         return self._waiting[0][0] if self._waiting else None
 
-    def advance(self, now_ns: int) -> list[OrderEvent]:
+    def advance(self, now_ns: int) -> list[PaperEvent]:
         """Carry out everything due, and return what reaches us, in order, each stamped with the time it was due."""
-        events: list[OrderEvent] = []
+        events: list[PaperEvent] = []
         while self._waiting and self._waiting[0][0] <= now_ns:
             due_ns, _, item = heapq.heappop(self._waiting)
             match item:
@@ -139,6 +158,9 @@ class PaperVenue:
                     self._answer(known, due_ns)
                 case _Question():
                     self._answer(self._known(item.client_order_id), due_ns)
+                case _Look():
+                    at_ns = due_ns + self._acknowledgement_ns
+                    self._wait(at_ns, AccountRead(at_ns, item.asked_ns, item.venue, self._balances(item.venue), ()))
                 case _:
                     assert not events or events[-1].at_ns <= item.at_ns, "events leave in the order they are due"
                     events.append(item)
@@ -147,7 +169,7 @@ class PaperVenue:
     def _arrive(self, arrival: _Arrival, due_ns: int) -> list[OrderEvent]:
         order = arrival.order
         instrument = self._markets.instruments[order.market]
-        reason = "rejected at random" if arrival.is_rejected_at_random else self._refusal(order, instrument)
+        reason = "rejected at random" if arrival.is_rejected_at_random else self._refusal(order, instrument, due_ns)
         if reason:
             self.counters["rejected"] += 1
             return [OrderEnded(due_ns, order.client_order_id, OrderState.REJECTED, 0, reason)]
@@ -164,8 +186,10 @@ class PaperVenue:
             OrderEnded(due_ns, order.client_order_id, state, filled_e8, rest),
         ]
 
-    def _refusal(self, order: Order, instrument: Instrument | None) -> str:
+    def _refusal(self, order: Order, instrument: Instrument | None, now_ns: int) -> str:
         """Return why the venue rejects an order, in the order venues check, or nothing (binance-spot.md section 6)."""
+        if 0 < order.valid_until_ns < now_ns:
+            return "not taken: its validity had passed"
         if instrument is None:
             return "unknown symbol"
         assert instrument.venue == order.venue, "an order goes to its market's venue"
@@ -200,10 +224,14 @@ class PaperVenue:
         self.counters["fills"] += len(fills)
         return fills
 
+    def _balances(self, venue: Venue) -> tuple[AccountBalance, ...]:
+        balances = sorted(self.account.balances.items())
+        return tuple(AccountBalance(node.asset, amount_e8, 0) for node, amount_e8 in balances if node.venue == venue)
+
     def _known(self, client_order_id: ClientOrderId) -> list[OrderEvent]:
         record = self._records.get(client_order_id)
         if record is None:
-            return [OrderEnded(0, client_order_id, OrderState.REJECTED, 0, "order does not exist")]
+            return [OrderAbsent(0, client_order_id)]
         return record.events or [OrderUnanswered(0, client_order_id)]
 
     def _answer(self, events: list[OrderEvent], due_ns: int) -> None:
@@ -211,7 +239,7 @@ class PaperVenue:
         for event in events:
             self._wait(at_ns, msgspec.structs.replace(event, at_ns=at_ns))
 
-    def _wait(self, due_ns: int, item: _Arrival | _Question | OrderEvent) -> None:
+    def _wait(self, due_ns: int, item: _Arrival | _Question | _Look | PaperEvent) -> None:
         self._sequence += 1
         heapq.heappush(self._waiting, (due_ns, self._sequence, item))
 

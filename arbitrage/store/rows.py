@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from arbitrage.model.effects import Judged
-from arbitrage.model.facts import Fact, FillBooked, LegDecided, OrderChanged, OrderIntended, PlanClosed, PlanOpened
+from arbitrage.model.facts import (
+    Fact,
+    FillBooked,
+    KillProven,
+    LegDecided,
+    OrderChanged,
+    OrderIntended,
+    PlanClosed,
+    PlanOpened,
+    Reconciled,
+)
 from arbitrage.model.opportunities import Opportunity, PlanState, Refused
 from arbitrage.model.orders import Order, OrderState
 from arbitrage.model.snapshots import Snapshot
@@ -116,8 +126,16 @@ def _add_fact(batch: Batch, fact: Fact, key: tuple[int, int], scope: Scope) -> N
         case PlanClosed():
             end = fact.outcome
             residuals = json_text(end.residuals)
-            row = (session, end.plan_id, end.state.value, end.realised_e8, residuals, end.closed_at_ns)
+            steps = None if end.waterfall is None else json_text(end.waterfall)
+            row = (session, end.plan_id, end.state.value, end.realised_e8, residuals, end.closed_at_ns, steps)
             batch[sql.CLOSE_PLAN].append(row)
+        case Reconciled(report=report):
+            words = (plain_text(report.occasion), report.is_armed, json_text(report))
+            batch[sql.INSERT_RESTART_REPORT].append((*key, report.at_ns, *words))
+        case KillProven(receipt=receipt):
+            times = (receipt.killed_at_ns, receipt.proven_at_ns)
+            who = (plain_text(receipt.actor), plain_text(receipt.reason))
+            batch[sql.INSERT_KILL_RECEIPT].append((*key, *times, *who, json_text(receipt)))
         case _:  # funding, kill switch and pause stand in journal_facts alone
             pass
 
@@ -154,7 +172,7 @@ def _opportunity_row(found: Opportunity, session: int) -> Row:
     age_ms_max = max((leg.age_ms for leg in found.legs), default=0)
     identity = (session, found.id, found.at_ns, found.cycle, found.name, *ends)
     value = (found.reporting_asset, found.notional_e8, found.edge_ppm, *edge)
-    return (*identity, *value, age_ms_max, json_text(found.legs), json_text(found.transfers))
+    return (*identity, *value, age_ms_max, json_text(found.legs), json_text(found.transfers), json_text(found.fx))
 
 
 def judged_row(judged: Judged, session: int) -> Row:

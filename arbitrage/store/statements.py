@@ -14,6 +14,7 @@ ON CONFLICT (env, session_id) DO UPDATE SET last_start_ns = excluded.last_start_
 RETURNING session"""
 FIND_SESSION = "SELECT session FROM sessions WHERE env = $1 AND session_id = $2"
 LAST_SEQUENCE = "SELECT coalesce(max(sequence), 0) FROM journal_facts WHERE session = $1"
+EPOCH_HELD = "SELECT epoch FROM leases WHERE env = $1 AND session_id = $2 FOR SHARE"
 FACTS_AFTER = "SELECT sequence, body FROM journal_facts WHERE session = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
 SNAPSHOTS = """SELECT journal_sequence, at_ns, version, sha256, body FROM session_snapshots
 WHERE session = $1 ORDER BY journal_sequence DESC, at_ns DESC LIMIT $2"""
@@ -23,7 +24,7 @@ INSERT_FACT = "INSERT INTO journal_facts (session, sequence, at_ns, kind, body) 
 
 _OPPORTUNITY = (
     "session opportunity_id at_ns cycle name start_venue start_asset amount_in_e8 amount_out_e8 reporting_asset notional_e8 "
-    "edge_ppm top_of_book_e8 depth_e8 fees_e8 transfers_e8 net_e8 age_ms_max legs transfers refusal detail plan_id"
+    "edge_ppm top_of_book_e8 depth_e8 fees_e8 transfers_e8 net_e8 age_ms_max legs transfers fx refusal detail plan_id"
 )
 INSERT_OPPORTUNITY = _insert("opportunities", _OPPORTUNITY)
 TAKE_OPPORTUNITY = (
@@ -33,7 +34,7 @@ TAKE_OPPORTUNITY = (
 INSERT_PLAN = _insert(
     "plans", "session plan_id opportunity_id sequence opened_at_ns deadline_ns state reporting_asset expected_e8"
 )
-CLOSE_PLAN = """UPDATE plans SET state = $3, realised_e8 = $4, residuals = $5, closed_at_ns = $6
+CLOSE_PLAN = """UPDATE plans SET state = $3, realised_e8 = $4, residuals = $5, closed_at_ns = $6, waterfall = $7
 WHERE session = $1 AND plan_id = $2"""
 GOVERN_PLAN = "UPDATE plans SET state = 'governed' WHERE session = $1 AND plan_id = $2 AND closed_at_ns IS NULL"
 INSERT_LEG_DECISION = _insert("leg_decisions", "session sequence plan_id at_ns choice alternatives")
@@ -56,6 +57,8 @@ INSERT_METRICS = _insert("metrics_snapshots", "session at_ns metrics")
 INSERT_GUARD = _insert("risk_guard_snapshots", "session at_ns journal_sequence state")
 INSERT_LOG = _insert("system_logs", "session at_ns number level code text fields")
 INSERT_CONFIGURATION = _insert("configuration_versions", "session version at_ns actor body")
+INSERT_RESTART_REPORT = _insert("restart_reports", "session sequence at_ns occasion is_armed body")
+INSERT_KILL_RECEIPT = _insert("kill_receipts", "session sequence killed_at_ns proven_at_ns actor reason body")
 
 FACT_ORDER = (
     INSERT_FACT,
@@ -68,6 +71,8 @@ FACT_ORDER = (
     GOVERN_PLAN,
     CLOSE_PLAN,
     INSERT_ENTRY,
+    INSERT_RESTART_REPORT,
+    INSERT_KILL_RECEIPT,
 )
 """Within one batch: what is created comes before what changes it."""
 

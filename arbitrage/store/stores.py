@@ -79,12 +79,12 @@ class Stores:
 
     def __init__(self, settings: StoreSettings, scope: Scope, clock: Callable[[], int], extras: Extras) -> None:
         self._settings = settings
-        self._scope = scope
+        self.scope = scope
         self._clock = clock
         self.messages: list[str] = []
         """One-line notes of `open` for the operator: what was made, cut, migrated, or is away."""
         self.data_dir = Path(settings.data_dir).resolve()
-        self._session_dir = self.data_dir / "sessions" / f"{scope.env}.{scope.session_id}"
+        self.session_dir = self.data_dir / "sessions" / f"{scope.env}.{scope.session_id}"
         self._fixed_postgres, self._fixed_redis = configured_postgres(settings), configured_redis(settings)
         wants_redis = extras.wants_redis and self._fixed_redis is None
         self.embedded = Embedded(self.data_dir, wants_postgres=self._fixed_postgres is None, wants_redis=wants_redis)
@@ -92,9 +92,9 @@ class Stores:
         self._embedded_restarts = 0
         self._wants_redis = extras.wants_redis
         self._is_migrated = False
-        make_private_folder(self._session_dir)
-        self._files = SnapshotFiles(self._session_dir / "snapshots", kept_max=settings.snapshots_kept)
-        self.journal = Journal(self._session_dir / "journal", bytes_max=settings.journal_bytes_max)
+        make_private_folder(self.session_dir)
+        self._files = SnapshotFiles(self.session_dir / "snapshots", kept_max=settings.snapshots_kept)
+        self.journal = Journal(self.session_dir / "journal", bytes_max=settings.journal_bytes_max)
         self.writer = Writer(self.postgres_endpoint, self.journal, scope, clock, settings.writer_queue_max)
         self.writer.prepare = self._migrate
         self._link = RedisLink(self.redis_endpoint, clock)
@@ -169,14 +169,14 @@ class Stores:
 
     def save_snapshot_now(self, rows: SnapshotRows) -> Path:
         """Write the snapshot's file before returning (a few ms: for a stop), and queue it for PostgreSQL. Raises OSError."""
-        assert rows.snapshot.session_id == self._scope.session_id, "a snapshot belongs to this session"
+        assert rows.snapshot.session_id == self.scope.session_id, "a snapshot belongs to this session"
         path = self._files.save(rows.snapshot)
         self._note_saved(rows)
         return path
 
     async def save_snapshot(self, rows: SnapshotRows) -> Path:
         """Write the snapshot's file in a thread, and queue it for PostgreSQL. Raises OSError."""
-        assert rows.snapshot.session_id == self._scope.session_id, "a snapshot belongs to this session"
+        assert rows.snapshot.session_id == self.scope.session_id, "a snapshot belongs to this session"
         path = await asyncio.to_thread(self._files.save, rows.snapshot)
         self._note_saved(rows)
         return path
@@ -185,11 +185,11 @@ class Stores:
         """Return what a start may restore, newest first, local files and PostgreSQL together; unusable ones say why."""
         local = await asyncio.to_thread(self._files.load)
         try:
-            remote = await archive.load_snapshots(self.postgres_endpoint(), self._scope)
+            remote = await archive.load_snapshots(self.postgres_endpoint(), self.scope)
         except POSTGRES_FAULTS as error:
             self.messages.append(f"snapshots in PostgreSQL not read: {error}")
             remote = []
-        return newest_first([*local, *remote], self._scope.session_id)
+        return newest_first([*local, *remote], self.scope.session_id)
 
     async def facts_after(self, sequence: int) -> list[tuple[int, Fact]]:
         """Return every fact after `sequence`: from the journal, or from PostgreSQL where the journal was lost.
@@ -198,7 +198,7 @@ class Stores:
         """
         if sequence + 1 >= self.journal.first_sequence:
             return list(self.journal.read_from(sequence + 1))
-        older = await archive.facts_between(self.postgres_endpoint(), self._scope, sequence, self.journal.first_sequence)
+        older = await archive.facts_between(self.postgres_endpoint(), self.scope, sequence, self.journal.first_sequence)
         return [*older, *self.journal.read_from(self.journal.first_sequence)]
 
     def health(self) -> StoresHealth:
@@ -259,7 +259,7 @@ class Stores:
         self.messages += self.embedded.messages
         try:
             await self._migrate()
-            held = await archive.last_sequence(self.postgres_endpoint(), self._scope)
+            held = await archive.last_sequence(self.postgres_endpoint(), self.scope)
         except POSTGRES_FAULTS as error:
             self.messages.append(f"PostgreSQL at {self.postgres_endpoint()} is away: {error}; starting from local files")
             held = 0
@@ -273,7 +273,7 @@ class Stores:
             return
         if self.journal.first_sequence <= last:
             raise JournalRefused(
-                f"{self._session_dir / 'journal'}: ends at fact {last}, but {known} is known elsewhere: an old journal; "
+                f"{self.session_dir / 'journal'}: ends at fact {last}, but {known} is known elsewhere: an old journal; "
                 "put the newest back, or move this folder away to start from PostgreSQL and snapshots"
             )
         self.journal.start_after(known)

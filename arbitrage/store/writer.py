@@ -57,7 +57,11 @@ class Diverged(Exception):
     """PostgreSQL and the journal tell different stories under the same numbers. Nothing is written until that is mended."""
 
 
-WRITE_FAULTS = (*POSTGRES_FAULTS, MigrationRefused, DumpRefused, Diverged)
+class Overtaken(Exception):
+    """Another instance took the session over: not one row of ours may follow."""
+
+
+WRITE_FAULTS = (*POSTGRES_FAULTS, MigrationRefused, DumpRefused, Diverged, Overtaken)
 """What ends a connection and is tried again; each shows in `last_error`."""
 
 
@@ -98,6 +102,8 @@ class Writer:
         self._configurations: deque[ConfigurationRow] = deque(maxlen=CONFIGURATIONS_WAITING_MAX)
         self._snapshot: SnapshotRows | None = None
         self._connection: Any = None
+        self.epoch = 0
+        """Our start's number, told once the lease is taken: nothing is written when the lease bears another. 0 asks nothing."""
         self._session = 0
         self._tail: Tail | None = None
         self._busy_since_ns = 0
@@ -295,9 +301,19 @@ class Writer:
     async def _execute(self, batch: Batch) -> None:
         with self._busy():
             async with asyncio.timeout(WRITE_SECONDS_MAX), self._connection.transaction():
+                await self._check_epoch()
                 for statement, rows in batch.items():
                     if rows:
                         await self._connection.executemany(statement, rows)
+
+    async def _check_epoch(self) -> None:
+        """Refuse to write for a session that another instance has taken over; it cannot be taken while this write goes on."""
+        if not self.epoch:
+            return
+        scope = (self._scope.env, self._scope.session_id)
+        found = await self._connection.fetchval(sql.EPOCH_HELD, *scope)
+        if found != self.epoch:
+            raise Overtaken(f"the lease bears epoch {found}, ours is {self.epoch}")
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ import msgspec
 from arbitrage.model.events import FaultKind
 from arbitrage.venues.backoff import Backoff
 from arbitrage.venues.budget import NS_PER_MS, NS_PER_S, Budget
+from arbitrage.venues.fresh_answers import Freshness, StaleAnswer
 from arbitrage.venues.holds import BANNED, RATE_LIMITED, Holds
 from arbitrage.venues.transport import USER_AGENT, is_loopback
 from arbitrage.venues.wiring import VenueContext, WireRecord
@@ -120,13 +121,15 @@ class RestClient:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._client.stream("GET", request.path, params=request.params) as response,
+                self._client.stream(
+                    "GET", request.path, params=request.params, extensions={"trace": Freshness().watch}
+                ) as response,
             ):
                 received_ns = self._clock()
-                body = await _read(response)
+                body = await read_body(response, BODY_BYTES_MAX)
         except (TimeoutError, httpx.TimeoutException):
             return Problem(FaultKind.REQUEST_FAILED, f"no answer within {self._timeout_s:g} s", is_final=False)
-        except (httpx.HTTPError, OSError) as failure:
+        except (StaleAnswer, httpx.HTTPError, OSError) as failure:
             return Problem(FaultKind.REQUEST_FAILED, f"{type(failure).__name__}: {failure}", is_final=False)
         now_ns = self._clock()
         self.limits.learn(request.group, response.headers, now_ns)
@@ -156,13 +159,13 @@ class RestClient:
         return None if is_json else Problem(FaultKind.REQUEST_FAILED, f"HTTP 200 but {said}", is_final=False)
 
 
-async def _read(response: httpx.Response) -> bytes | None:
-    """Read a body up to the limit; None when there is more."""
+async def read_body(response: httpx.Response, bytes_max: int) -> bytes | None:
+    """Read a body up to a limit; None when there is more."""
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
         size += len(part)
-        if size > BODY_BYTES_MAX:
+        if size > bytes_max:
             return None
         parts.append(part)
     return b"".join(parts)

@@ -49,7 +49,7 @@ class Session(ABC):
         try:
             await self._run()
         except BaseExceptionGroup as failures:
-            raise _first(failures) from failures
+            raise first_failure(failures) from failures
         finally:
             await self._rest.close()
 
@@ -67,6 +67,11 @@ class Session(ABC):
         self._are_rules_read = self._are_rules_read or is_read
         self._hand_over(events)
         return is_read
+
+    @property
+    def limits(self) -> Limits:
+        """Return the request budgets, to be shared with the account session of the same address."""
+        return self._rest.limits
 
     def hold_requests(self, until_ns: int) -> None:
         """Ask nothing before this time: a ban that was met before a restart outlives it."""
@@ -183,7 +188,7 @@ def in_groups(symbols: Mapping[int, str], size: int) -> list[dict[int, str]]:
     return [dict(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first failure that is not itself a group of failures."""
     first: BaseException = failures
     while isinstance(first, BaseExceptionGroup):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -77,6 +78,10 @@ class ConnectOptions(msgspec.Struct, frozen=True):
     timeout_s: float
     frames_per_yield: int
     is_proxied: bool
+    is_private: bool = False
+    """Its handshake or messages hold a key: the library must not write them to its debug log."""
+    secret_headers: Callable[[], Mapping[str, str]] | None = None
+    """Made for each handshake and kept nowhere: a function, so that no repr shows what it returns."""
 
 
 class Transport(Protocol):
@@ -175,12 +180,14 @@ async def connect_websockets(url: str, handlers: Handlers, options: ConnectOptio
             create_connection=_ObservedConnection,
             compression=None,
             user_agent_header=USER_AGENT,
+            additional_headers=None if options.secret_headers is None else options.secret_headers(),
             proxy=True if options.is_proxied else None,
             open_timeout=options.timeout_s,
             ping_interval=None,
             close_timeout=CLOSE_S_MAX,
             max_size=FRAME_BYTES_MAX,
             max_queue=FRAMES_WAITING_MAX,
+            logger=logging.Logger("private connection", logging.WARNING) if options.is_private else None,
         )
     except InvalidStatus as refused:
         response = refused.response

@@ -7,6 +7,7 @@ library passes on one by one, are joined here up to the frame limit.
 from __future__ import annotations
 
 import asyncio
+import logging
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -153,7 +154,8 @@ async def connect_picows(url: str, handlers: Handlers, options: ConnectOptions) 
             max_frame_size=FRAME_BYTES_MAX,
             max_redirects=0,
             proxy=_environment_proxy(url) if options.is_proxied else None,
-            extra_headers={"User-Agent": USER_AGENT},
+            extra_headers={"User-Agent": USER_AGENT, **({} if options.secret_headers is None else options.secret_headers())},
+            logger_name=logging.Logger("private connection", logging.WARNING) if options.is_private else None,
         )
     except WSHandshakeError as refused:
         response = getattr(refused, "response", None)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from arbitrage.model.events import FaultKind, FeedEvent, FeedFault
+from arbitrage.model.events import AccountEvent, FaultKind, FeedEvent, FeedFault, OrderEvent
 from arbitrage.model.instruments import Venue
 from arbitrage.model.settings import VenueSettings
 from arbitrage.venues.transport import Transport, connect_websockets
@@ -17,6 +17,8 @@ FRAMES_PER_YIELD = 256
 """Frames that one connection may deliver before other work of the loop gets its turn."""
 DETAIL_LENGTH_MAX = 200
 WireKind = Literal["open", "send", "frame", "http"]
+VenueEvent = FeedEvent | OrderEvent | AccountEvent
+"""All that a venue can tell."""
 
 
 class WireRecord(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ Decode = Callable[[bytes, int], Sequence[FeedEvent]]
 class Wiring(msgspec.Struct, frozen=True):
     """A session's surroundings. `sink` and `record` are called synchronously, from the socket."""
 
-    sink: Callable[[Sequence[FeedEvent]], None]
+    sink: Callable[[Sequence[VenueEvent]], None]
     clock: Callable[[], int]
     rng: random.Random
     record: Callable[[WireRecord], None] | None = None

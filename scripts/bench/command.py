@@ -16,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from bench import booking, decision, gate, loopback, memory, size
+from bench import booking, decision, gate, loopback, memory, orders, size
 from bench.figures import Floor, machine, pin
 from bench.frames import Universe
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 DEFAULT_SEED = 20_251_121
-PARTS = ("gate", "book", "engine", "loopback", "memory", "size")
-QUICK_PARTS = ("gate", "book", "engine", "loopback", "memory")
+PARTS = ("gate", "book", "engine", "orders", "loopback", "memory", "size")
+QUICK_PARTS = ("gate", "book", "engine", "orders", "loopback", "memory")
 """`size` installs packages, so a quick run leaves it out."""
 SYMBOL_COUNTS = (1, 10, 100)
 STORM_PREMIUM_STEP_PPM = 400.0
@@ -38,12 +38,13 @@ class Scale(msgspec.Struct, frozen=True):
     book_rounds: int = 5
     engine_frames: int = 36_000
     engine_rounds: int = 3
+    orders: int = 300
     loopback_repeats: int = 5
     loopback_share: float = 1.0
     memory_frames: int = 10_000_000
 
 
-QUICK = Scale(1_500, 600, 1, 3_600, 1, 1, 0.05, 60_000)
+QUICK = Scale(1_500, 600, 1, 3_600, 1, 30, 1, 0.05, 60_000)
 
 
 class Bench:
@@ -74,7 +75,10 @@ class Bench:
         if not {"book", "engine"}.isdisjoint(wanted):
             peers = importlib.import_module("bench.peers")
             self._peers = [peers.CcxtPro, peers.Cryptofeed]
-        steps = {"book": self.book, "engine": self.engine, "loopback": self.loopback, "memory": self.memory, "size": self.size}
+        steps = {
+            "book": self.book, "engine": self.engine, "orders": self.orders, "loopback": self.loopback,
+            "memory": self.memory, "size": self.size,
+        }  # fmt: skip
         for name in wanted:
             if name in steps:
                 steps[name]()
@@ -136,6 +140,14 @@ class Bench:
         found = decision.run(universe, universe.frames(self.scale.engine_frames), [], self.scale.engine_rounds)
         self.found["storm"] = found
         self.say(f"a storm: {found.survivors} times a cycle above its costs, {found.sized} sized: {found.rows['ours']}")
+
+    def orders(self) -> None:
+        """Measure the way of an order to the socket."""
+        found = orders.run(self.seed, self.scale.orders)
+        self.found["orders"] = found
+        for leg in found:
+            self.say(f"order leg, {leg}")
+        self._hold(orders.floors(found))
 
     def loopback(self) -> None:
         """Measure over WebSockets."""

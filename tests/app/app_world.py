@@ -11,17 +11,10 @@ sys.path.append(str(Path(__file__).parents[1] / "engine"))  # the engine's own t
 from engine_world import MARKETS, World
 
 from arbitrage.app.door import Door, JournalUnavailable
+from arbitrage.app.kill_proof import KillProofs
 from arbitrage.app.modes import VirtualTiming
 from arbitrage.app.running import Running
-from arbitrage.model.effects import (
-    Append,
-    CancelOrder,
-    Effect,
-    Judged,
-    PlaceOrder,
-    QueryOrder,
-    Report,
-)
+from arbitrage.model.effects import Append, Effect, Judged, PlaceOrder, Report, VenueEffect
 from arbitrage.model.events import Event
 from arbitrage.model.facts import Fact
 from arbitrage.model.orders import Order
@@ -76,7 +69,7 @@ class NotingTransport:
     def __init__(self, notes: list[Note]) -> None:
         self._notes = notes
 
-    def submit(self, effect: PlaceOrder | CancelOrder | QueryOrder) -> None:
+    def submit(self, effect: VenueEffect) -> None:
         self._notes.append(("sent", effect))
 
 
@@ -127,4 +120,5 @@ def running(world: DoorWorld, folder: Path, **environ: str) -> Running:
     assert loaded.settings.market_symbols == MARKETS
     stores = Stores(loaded.settings.store, Scope("test", loaded.settings.session_name, MARKETS), lambda: world.now_ns, Extras())
     logs = Logs(loaded.settings.log, "test", redactor=loaded.redactor, stream=None)
-    return Running(loaded, lambda: world.now_ns, logs=logs, stores=stores, door=world.door, metrics=Metrics())
+    parts = {"logs": logs, "stores": stores, "door": world.door, "metrics": Metrics()}
+    return Running(loaded, lambda: world.now_ns, **parts, kill_proofs=KillProofs(folder))

@@ -128,7 +128,7 @@ def test_live_is_refused_with_three_and_says_what_is_missing(
     monkeypatch.setenv("MODE", "live")
     assert ended(["run"]) == Exit.REFUSED_TO_TRADE
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("MODE=live is refused") and "binance.api_key" in line and line.endswith("set MODE=paper")
+    assert line.startswith("MODE=live is refused") and "arbitrage-binance-key" in line and line.endswith("set MODE=paper")
 
 
 def test_a_data_folder_in_use_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

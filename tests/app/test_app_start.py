@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.app.daemon import funding
 from arbitrage.app.housekeeping import public_json
-from arbitrage.app.starting import FolderHeld, duration, held, id_prefix
-from arbitrage.execution.desk import ID_PREFIX
+from arbitrage.app.identity import id_prefix, session_tag
+from arbitrage.app.modes import funding
+from arbitrage.app.starting import FolderHeld, duration, held
+from arbitrage.execution.desk import CLIENT_ORDER_ID, ID_PREFIX
 from arbitrage.model.instruments import Node, Venue
 from arbitrage.model.money import E8, Asset
 from arbitrage.model.settings import PaperSettings, Settings, StoreSettings
@@ -32,17 +33,33 @@ def test_a_new_session_is_given_the_whole_inventory_and_nothing_of_nothing() -> 
     }
 
 
+def test_where_the_venues_accounts_are_the_truth_nothing_is_given_out() -> None:
+    settings = Settings(venues={}, mode="live", paper=PaperSettings(inventory=INVENTORY))
+    assert funding(settings, (), NOW_NS) == []
+
+
 def test_a_start_that_was_cut_short_is_completed_and_never_given_twice() -> None:
     settings = Settings(venues={}, paper=PaperSettings(inventory=INVENTORY))
     known = [Node(Venue("binance"), Asset("USDT")), Node(Venue("upbit"), Asset("KRW"))]
     assert [(each.venue, each.asset) for each in funding(settings, known, NOW_NS)] == [("binance", "BTC")]
 
 
-@given(st.integers(10**18, 4 * 10**18), st.integers(1, 10**12))
-def test_order_ids_of_a_later_start_are_new_and_sort_later(now_ns: int, milliseconds: int) -> None:
-    first, second = id_prefix(now_ns), id_prefix(now_ns + milliseconds * 1_000_000)
-    assert first < second or len(first) < len(second)
-    assert ID_PREFIX.fullmatch(first) and len(second) <= 12
+@given(epoch=st.integers(1, 36**4), now_ns=st.integers(10**18, 4 * 10**18), later=st.integers(1, 1_000))
+def test_order_ids_tell_the_session_and_the_start_and_fit_a_client_order_id(epoch: int, now_ns: int, later: int) -> None:
+    first, second = id_prefix("production", "main", epoch, now_ns), id_prefix("production", "main", epoch + later, now_ns)
+    assert first != second, "every start has a prefix of its own"
+    tag = session_tag("production", "main") + "_"
+    assert first.startswith(tag) and second.startswith(tag)
+    assert ID_PREFIX.fullmatch(first) and CLIENT_ORDER_ID.fullmatch(f"{first}-9999999-12")
+
+
+def test_a_lost_epoch_makes_no_order_id_anew() -> None:
+    assert id_prefix("a", "b", 1, NOW_NS) != id_prefix("a", "b", 1, NOW_NS + 1_000_000)
+
+
+def test_sessions_do_not_take_each_other_s_orders_for_their_own() -> None:
+    tags = {session_tag(env, name) for env in ("production", "staging") for name in ("main", "second", "third")}
+    assert len(tags) == 6 and all(len(tag) == 5 for tag in tags)
 
 
 def test_one_daemon_at_a_time_holds_a_data_folder(tmp_path: Path) -> None:

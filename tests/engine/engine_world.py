@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -63,8 +63,10 @@ def settings(**changes: object) -> TradingSettings:
 class World:
     """An engine, a clock of our own, and everything it wanted done."""
 
-    def __init__(self, trading: TradingSettings | None = None, *, is_store_reported: bool = True) -> None:
-        self.engine = Engine(trading or settings(), MARKETS, id_prefix="t")
+    def __init__(
+        self, trading: TradingSettings | None = None, *, is_store_reported: bool = True, accounts: Iterable[Venue] = ()
+    ) -> None:
+        self.engine = Engine(trading or settings(), MARKETS, id_prefix="t", account_venues=accounts)
         self.now_ns = START_NS
         self.effects: list[Effect] = []
         self.last_id = 100
@@ -84,12 +86,14 @@ class World:
         )
         return self.feed(msgspec.structs.replace(report, **changes))
 
-    def connect(self) -> None:
-        """Bring both venues up with rules, clocks and money."""
+    def connect(self, *, is_funded: bool = True) -> None:
+        """Bring both venues up with rules, clocks and (unless their accounts will say so) money."""
         for venue, markets in ((BINANCE, (0,)), (UPBIT, (1, 2))):
             rules = tuple(instrument(market) for market in markets)
             self.feed(InstrumentsRead(self.now_ns, venue, rules), LinkUp(self.now_ns, venue, venue, markets))
             self.feed(ClockMeasured(self.now_ns, venue, 3, 10))
+        if not is_funded:
+            return
         for venue, asset, units in ((BINANCE, USDT, 100_000), (BINANCE, BTC, 1), (UPBIT, KRW, 100_000_000), (UPBIT, BTC, 1)):
             self.fund(venue, asset, units * E8)
         self.fund(UPBIT, USDT, 50_000 * E8)

@@ -7,6 +7,7 @@ import pytest
 from engine_world import BINANCE, BTC, KRW, MARKETS, UPBIT, USDT, World, instrument, settings
 
 from arbitrage.engine.engine import Engine, RestoreRefused
+from arbitrage.engine.judging import Judge
 from arbitrage.engine.viewing import view_of
 from arbitrage.model.events import (
     Command,
@@ -231,6 +232,23 @@ def test_a_store_that_goes_and_comes_is_said_once_each_and_stops_nothing() -> No
     assert world.placed()
 
 
+def test_a_lost_lease_keeps_new_entries_away() -> None:
+    world = trading_world()
+    world.report_store(lease_fault="another instance holds the lease")
+    world.decide()
+    assert refusals(world) == {Refusal.NOT_ARMED}
+    assert world.engine.not_armed_because() == ("another instance holds the lease",)
+
+
+def test_a_judge_that_is_told_nothing_holds_nothing_against_anybody() -> None:
+    world = trading_world()
+    world.decide()
+    engine = world.engine
+    alone = Judge(engine.board, engine.ledger, engine.desk, engine.guard, engine.quotes)
+    view = alone.view(world.verdicts()[0].opportunity, world.now_ns)
+    assert view.doubts == {} and all(health.is_connected for health in view.venues.values())
+
+
 def test_a_changed_rule_holds_the_symbol_until_it_is_accepted() -> None:
     world = trading_world()
     changed = instrument(0, lot_e8=2_000)
@@ -370,6 +388,7 @@ def test_a_price_off_the_grid_values_nothing_and_breaks_nothing() -> None:
     world.feed(InstrumentsRead(world.now_ns, BINANCE, (instrument(0, ticks=TickTable.single(7 * E8)),)))
     world.feed(Command(world.now_ns, CommandKind.ACCEPT_INSTRUMENTS, "operator", "new grid"))
     world.depth(99_990.5, 100_010.5, 0.5)
+    assert quotes.value_in_reporting(BTC, E8 // 100) is not None, "by way of the won"
     world.wait(60_000)
     assert quotes.unit_quote(Node(BINANCE, BTC)) is None
 
@@ -392,9 +411,13 @@ def test_the_guard_is_told_of_every_doubt_of_a_cycle() -> None:
     world.feed(LinkDown(world.now_ns, BINANCE, "binance", (0,), "cut"))
     view = world.engine.judge.view(opportunity, world.now_ns)
     assert {market: refused.reason for market, refused in view.doubts.items()} == {0: Refusal.VENUE_UNHEALTHY}
+    assert view.quotes == {}, "nobody asks whether a confirmed coin is one"
+    assert set(view.busy_markets) == {0, 1, 2}
+    trading = settings()
+    world.engine.guard.configure(trading.risk, trading.market_data, StrategySettings())
+    view = world.engine.judge.view(opportunity, world.now_ns)
     assert Node(BINANCE, BTC) not in view.quotes
     assert Node(UPBIT, BTC) in view.quotes
-    assert set(view.busy_markets) == {0, 1, 2}
 
 
 def test_a_session_kept_in_another_reporting_asset_is_refused_before_anything_is_taken_over() -> None:

@@ -19,6 +19,8 @@ from arbitrage.model.settings import ExecutionSettings
 BINANCE, UPBIT = Venue("binance"), Venue("upbit")
 BTC, ETH, KRW, USDT = Asset("BTC"), Asset("ETH"), Asset("KRW"), Asset("USDT")
 MS, SECOND = 1_000_000, 1_000_000_000
+DEADLINE, ANSWERS = 20 * SECOND, 60 * SECOND
+"""By default: until when a plan is worked, and how much longer it waits for an answer."""
 BTC_USDT, BTC_KRW, USDT_KRW, ETH_BTC, ETH_USDT = range(5)
 RECEIVED = FeeSchedule(1_000, 1_000, FeePayment.RECEIVED)
 QUOTED = FeeSchedule(500, 500, FeePayment.QUOTE)
@@ -77,6 +79,11 @@ class Books:
             ETH_USDT: [(3_001.0, 1_000.0)],
         }
         self.doubted: set[int] = set()
+        self.volatility: dict[Asset, int] = {}
+        """Measured over one millisecond, in parts per million; none is measured unless a test says so."""
+
+    def volatility_ppm(self, asset: Asset, horizon_ms: int) -> int | None:
+        return self.volatility[asset] * horizon_ms if asset in self.volatility else None
 
     def levels(self, market: int, side: Side) -> Sequence[Level]:
         return (self.asks if side is Side.BUY else self.bids)[market]

@@ -8,8 +8,10 @@ from desk_world import (
     BTC,
     BTC_KRW,
     BTC_USDT,
+    DEADLINE,
     ETH,
     ETH_USDT,
+    INSTRUMENTS,
     KRW,
     SECOND,
     UPBIT,
@@ -25,11 +27,12 @@ from desk_world import (
 )
 
 from arbitrage.execution.balance import beyond
+from arbitrage.ledger import worst_case
 from arbitrage.model.effects import Append
-from arbitrage.model.events import Funded
+from arbitrage.model.events import Funded, OrderUnanswered
 from arbitrage.model.facts import KillSwitched, OrderIntended
 from arbitrage.model.instruments import Node, Side
-from arbitrage.model.money import E8
+from arbitrage.model.money import E8, notional_down_e8
 from arbitrage.model.opportunities import LegChoice, PlanState
 from arbitrage.model.orders import Order, OrderState
 from arbitrage.model.settings import ExecutionSettings
@@ -144,11 +147,11 @@ def test_holding_when_it_is_cheapest_is_priced_again_until_the_deadline_and_then
     house = naked(ExecutionSettings(hold_cost_ppm=0), doubted=(BTC_KRW,))
     assert costs(house)[LegChoice.HOLD] == 0
     plan = house.desk.open_plans()[0]
-    for tenth in range(1, 100):
+    for tenth in range(1, 200):
         house.advance(tenth * SECOND // 10)
-    assert [fact.choice for fact in house.decisions()] == [LegChoice.HOLD] * 10
+    assert [fact.choice for fact in house.decisions()] == [LegChoice.HOLD] * 20
     assert plan.state is PlanState.GOVERNED
-    house.advance(10 * SECOND)
+    house.advance(DEADLINE)
     outcome = house.outcomes()[0]
     assert outcome.state is PlanState.CLOSED_WITH_RESIDUAL
     assert set(reasons(house).values()) == {"the plan's deadline has passed", ""}
@@ -214,9 +217,14 @@ def test_a_purchase_is_bounded_from_above() -> None:
     assert (complete.order.quantity_e8, complete.order.price_e8) == (E8 // 50, 50_510 * E8 + E8 // 10)
 
 
-def test_a_price_limit_of_nothing_is_still_a_price() -> None:
+def test_a_limit_below_the_venues_minimum_notional_is_raised_to_it() -> None:
+    """A venue counts the notional at the order's own price; the limit stays under what the book would pay."""
     house = naked(ExecutionSettings(governor_slippage_ppm_max=1_000_000))
-    assert governed(house).price_e8 == 1
+    order, rules = governed(house), INSTRUMENTS[BTC_KRW]
+    tick_e8 = 1_000 * E8
+    assert notional_down_e8(order.price_e8, order.quantity_e8) >= rules.notional_e8_min
+    assert notional_down_e8(order.price_e8 - tick_e8, order.quantity_e8) < rules.notional_e8_min
+    assert order.price_e8 % tick_e8 == 0
 
 
 def test_an_order_that_inventory_does_not_cover_is_not_allowed() -> None:
@@ -225,10 +233,58 @@ def test_an_order_that_inventory_does_not_cover_is_not_allowed() -> None:
     buy, sell, back = house.sent
     house.fill_all(buy)
     house.hear(end(back, 0))
-    house.commit([Append(Funded(0, UPBIT, BTC, -house.ledger.free_e8(Node(UPBIT, BTC)) - 1, "withdrawn"))])
+    house.commit([Append(Funded(0, UPBIT, BTC, -house.ledger.total_e8(Node(UPBIT, BTC)), "withdrawn"))])
     house.hear(end(sell, 0))
     assert reasons(house)[LegChoice.COMPLETE] == "not enough free BTC@upbit"
     assert house.decisions()[-1].choice is LegChoice.REVERSE
+
+
+def lacking(free_e8: int) -> House:
+    """A won-carrying plan whose purchase was refused after its sale, with so much left to buy with."""
+    house = House()
+    house.start(kimchi(is_carried=True))
+    buy, sell = house.sent
+    house.fill_all(sell)
+    taken_e8 = house.ledger.total_e8(Node(BINANCE, USDT)) - free_e8
+    house.commit([Append(Funded(0, BINANCE, USDT, -taken_e8, "used elsewhere"))])
+    house.hear(end(buy, 0, OrderState.REJECTED))
+    return house
+
+
+def test_a_purchase_that_inventory_just_covers_is_limited_to_what_inventory_pays() -> None:
+    """Sizing may have used all there was: room for the worst price allowed is no condition for completing."""
+    house = lacking(5_010 * E8)
+    order = governed(house)
+    assert house.decisions()[-1].choice is LegChoice.COMPLETE
+    assert (order.side, order.quantity_e8) == (Side.BUY, E8 // 10)
+    assert order.price_e8 == 50_100 * E8, "5,010 USDT pay a tenth at so much, and not two per cent above the plan's price"
+    house.fill_at_touch(order)
+    assert house.outcomes()[-1].state is PlanState.RECOVERED
+
+
+def test_a_purchase_that_inventory_covers_in_part_is_made_in_part() -> None:
+    house = lacking(3_000 * E8)
+    complete = house.decisions()[-1].alternatives[0]
+    assert complete.order is not None
+    rules = INSTRUMENTS[BTC_USDT]
+    node, needed_e8 = worst_case(complete.order, rules)
+    assert needed_e8 <= 3_000 * E8 < needed_e8 + 50_010 * rules.lot_e8 and node == Node(BINANCE, USDT)
+    assert 50_010 * E8 <= complete.order.price_e8 < 50_020 * E8, "hardly more than the worst price it would trade at"
+
+
+def test_a_purchase_with_its_fee_on_top_leaves_room_for_the_fee() -> None:
+    house = House()
+    buy = make_leg(BTC_KRW, Side.BUY, 72_010_000 * E8, E8 // 10)
+    house.start(make_opportunity(make_leg(BTC_USDT, Side.SELL, 50_000 * E8, E8 // 10), buy))
+    sell, purchase = house.sent
+    house.fill_all(sell)
+    free_e8 = 7_205_000 * E8
+    house.commit([Append(Funded(0, UPBIT, KRW, free_e8 - house.ledger.total_e8(Node(UPBIT, KRW)), "used elsewhere"))])
+    house.hear(end(purchase, 0, OrderState.REJECTED))
+    complete = house.decisions()[-1].alternatives[0]
+    assert complete.order is not None
+    assert worst_case(complete.order, INSTRUMENTS[BTC_KRW])[1] <= free_e8
+    assert complete.order.price_e8 == 72_013_000 * E8 and complete.order.quantity_e8 == E8 // 10
 
 
 def test_an_order_whose_proceeds_no_book_values_is_not_allowed() -> None:
@@ -286,7 +342,7 @@ def test_past_the_deadline_nothing_is_sent() -> None:
     buy, sell, back = house.sent
     house.fill_all(buy)
     house.hear(end(back, 0))
-    house.advance(10 * SECOND)
+    house.advance(DEADLINE)
     house.hear(end(sell, 0))
     assert house.outcomes()[0].state is PlanState.CLOSED_WITH_RESIDUAL
     assert len(house.sent) == 3
@@ -429,3 +485,73 @@ def test_won_left_by_a_better_price_is_even_when_it_is_dust() -> None:
     assert outcome.state is PlanState.COMPLETED
     assert {residual.asset for residual in outcome.residuals} == {KRW}
     assert house.ledger.free_e8(Node(BINANCE, USDT)) < 1_000_000 * E8
+
+
+def test_holding_is_priced_with_measured_volatility() -> None:
+    """What waiting may cost is what the price moved lately; half a per cent here, for the plan's own time."""
+    house = House()
+    house.books.doubted = {BTC_KRW}
+    house.books.volatility = {BTC: 1}
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    assert costs(house)[LegChoice.HOLD] == 50_000 * 9_990_000 * 20_000 // 1_000_000
+    assert house.decisions()[-1].choice is LegChoice.REVERSE
+
+
+def test_in_a_calm_market_holding_is_cheap_and_never_free() -> None:
+    house = House()
+    house.books.doubted = {BTC_KRW}
+    house.books.volatility = {BTC: 0}
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    assert costs(house)[LegChoice.HOLD] == 50_000 * 9_990_000 * 300 // 1_000_000
+    assert house.decisions()[-1].choice is LegChoice.HOLD
+
+
+def test_what_is_still_held_at_the_last_look_is_priced_as_unwatched_and_given_up() -> None:
+    """Holding was cheapest all the time; nobody governs it after the deadline, so the last look undoes the leg."""
+    house = House()
+    house.books.doubted = {BTC_KRW}
+    house.books.volatility = {BTC: 0}
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    for tenth in range(1, 190):
+        house.advance(tenth * SECOND // 10)
+    assert {fact.choice for fact in house.decisions()} == {LegChoice.HOLD}
+    house.advance(DEADLINE - SECOND)
+    assert house.decisions()[-1].choice is LegChoice.REVERSE
+    house.fill_at_touch(governed(house))
+    assert house.outcomes()[0].state is PlanState.RECOVERED
+
+
+def test_no_order_goes_to_a_venue_whose_account_link_is_down() -> None:
+    house = House()
+    house.desk.closed_venues = {UPBIT: "the private stream is silent"}
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    assert reasons(house)[LegChoice.COMPLETE] == "upbit: the private stream is silent"
+    assert house.decisions()[-1].choice is LegChoice.REVERSE
+
+
+def test_a_plan_is_naked_from_the_moment_a_leg_falls_short_or_is_unknown() -> None:
+    """Pains row 1: its pair takes no new entry meanwhile, also before the governor has decided anything."""
+    house = House()
+    plan = house.start(kimchi())
+    buy, sell, back = house.sent
+    assert not plan.is_naked
+    house.fill_all(buy)
+    assert not plan.is_naked
+    house.hear(OrderUnanswered(0, sell.client_order_id))
+    assert plan.is_naked
+    house.fill_all(sell)
+    assert not plan.is_naked
+    house.hear(filled(back, "1", back.quantity_e8 // 2), end(back, back.quantity_e8 // 2))
+    assert plan.is_naked

@@ -5,7 +5,22 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from desk_world import BINANCE, BTC, MS, SECOND, USDT, House, accepted, end, filled, kimchi, make_leg, make_opportunity
+from desk_world import (
+    ANSWERS,
+    BINANCE,
+    BTC,
+    DEADLINE,
+    MS,
+    SECOND,
+    USDT,
+    House,
+    accepted,
+    end,
+    filled,
+    kimchi,
+    make_leg,
+    make_opportunity,
+)
 
 from arbitrage.execution.orders import end_state
 from arbitrage.execution.plans import WorkedOrder
@@ -181,22 +196,24 @@ def test_a_plan_whose_order_stays_unknown_closes_at_the_horizon_with_what_filled
     first, second, third = house.sent
     house.fill_all(first)
     house.hear(end(third, 0))
-    for second_number in range(1, 70):
+    over_ns = DEADLINE + ANSWERS
+    for second_number in range(1, over_ns // SECOND):
         house.advance(second_number * SECOND)
         assert plan.outcome is None
-    house.advance(70 * SECOND - 1)
+    house.advance(over_ns - 1)
     assert plan.outcome is None
-    house.advance(70 * SECOND)
+    house.advance(over_ns)
     outcome = house.outcomes()[0]
     assert outcome.state is PlanState.CLOSED_WITH_RESIDUAL
     assert outcome.realised_e8 != 0
     bought_e8 = house.ledger.plan_deltas(plan.plan_id)[BTC]
     assert [(residual.asset, residual.amount_e8) for residual in outcome.residuals] == [(BTC, bought_e8)]
     assert house.report_codes() == ["order_unknown_at_close"]
+    assert house.desk.owing_plans() == [plan] and house.desk.open_plans() == []
     asked = house.queried.count(second.client_order_id)
-    assert asked == 67, "from the acknowledgement limit, every second, to the horizon"
-    for second_number in range(71, 90):
-        house.advance(second_number * SECOND)
+    assert asked == 77, "from the acknowledgement limit, every second, to the horizon"
+    for second_number in range(1, 20):
+        house.advance(over_ns + second_number * SECOND)
     assert house.queried.count(second.client_order_id) == asked, "no endless polling"
     assert house.ledger.reserved_e8(Node(second.venue, BTC)) == second.quantity_e8, "until the venue answers"
 
@@ -204,7 +221,7 @@ def test_a_plan_whose_order_stays_unknown_closes_at_the_horizon_with_what_filled
 def test_an_answer_after_the_horizon_is_still_booked_and_shouted_about() -> None:
     house = House()
     plan = house.start(kimchi())
-    house.advance(70 * SECOND)
+    house.advance(DEADLINE + ANSWERS)
     assert plan.outcome is not None
     order = house.sent[0]
     house.hear(filled(order, "late", order.quantity_e8), end(order, order.quantity_e8, OrderState.FILLED))

@@ -7,10 +7,12 @@ import re
 import msgspec
 import pytest
 from desk_world import (
+    ANSWERS,
     BINANCE,
     BTC,
     BTC_KRW,
     BTC_USDT,
+    DEADLINE,
     INSTRUMENTS,
     KRW,
     MS,
@@ -46,7 +48,7 @@ def test_a_plan_is_durable_with_all_its_orders_before_the_first_is_sent() -> Non
     assert isinstance(first, Append) and isinstance(first.fact, PlanOpened)
     placed = [effect.order for effect in effects[1:] if isinstance(effect, PlaceOrder)]
     assert tuple(placed) == first.fact.orders and len(placed) == len(effects) - 1 == 3
-    assert first.fact.deadline_ns == 5 + 10 * SECOND
+    assert first.fact.deadline_ns == 5 + DEADLINE
     assert [rules.id for rules in first.fact.instruments] == [0, 1, 2]
     assert house.desk.open_plans() == []
 
@@ -58,6 +60,7 @@ def test_every_order_is_the_leg_as_it_was_sized() -> None:
         assert (order.market, order.side, order.venue) == (leg.market, leg.side, leg.spent.venue)
         assert (order.price_e8, order.quantity_e8) == (leg.price_limit_e8, leg.quantity_e8)
         assert order.time_in_force is TimeInForce.IOC
+        assert order.valid_until_ns == house.now_ns + 2 * SECOND
 
 
 def test_client_order_ids_are_short_plain_and_never_repeat() -> None:
@@ -244,7 +247,7 @@ def test_a_closed_plan_is_forgotten_past_the_limit_and_its_late_fill_is_not_book
         house.fill_all(order)
     house.start(kimchi(quantity_e8=E8 // 1_000))
     unanswered = [order.client_order_id for order in house.sent[3:]]
-    house.advance(house.now_ns + 71 * SECOND)
+    house.advance(house.now_ns + DEADLINE + ANSWERS + SECOND)
     assert house.report_codes() == ["order_unknown_at_close"]
     house.sent.clear()
     for _ in range(CLOSED_PLANS_KEPT):

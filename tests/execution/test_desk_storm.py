@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arbitrage.execution import Desk, DeskState
 from arbitrage.ledger import Ledger, LedgerState
 from arbitrage.model.effects import Append, Effect, PlaceOrder
-from arbitrage.model.events import OrderAccepted, OrderEnded, OrderEvent, OrderFilled, OrderUnanswered
+from arbitrage.model.events import OrderAbsent, OrderAccepted, OrderEnded, OrderEvent, OrderFilled, OrderUnanswered
 from arbitrage.model.facts import KillSwitched
 from arbitrage.model.money import Asset
 from arbitrage.model.opportunities import Approved, PlanState
@@ -23,8 +23,9 @@ from arbitrage.model.settings import ExecutionSettings
 
 ANSWER_HORIZON_NS, WAKE_NS = 60 * SECOND, SECOND // 2
 """How long past its deadline a plan waits by default, and how often the storm looks at the clock."""
-REST_NS = 75 * SECOND
+REST_NS = 85 * SECOND
 """More than a plan's deadline and horizon together."""
+NEVER_NS = 10**18
 
 
 class StormyVenues:
@@ -35,12 +36,18 @@ class StormyVenues:
         self.truth: dict[ClientOrderId, list[OrderEvent]] = {}
         self.mute: set[ClientOrderId] = set()
         """Orders of which nothing ever reaches us again, questions included."""
+        self.seen_from_ns: dict[ClientOrderId, int] = {}
+        """Until then a venue that is asked says that the order does not exist; never is the end of time."""
         self.waiting: list[tuple[int, int, OrderEvent]] = []
         self.count = 0
 
     def place(self, order: Order, now_ns: int) -> None:
         dice = self.dice
         assert order.client_order_id not in self.truth, "sent twice"
+        if dice.random() < 0.1:
+            self.truth[order.client_order_id], self.seen_from_ns[order.client_order_id] = [], NEVER_NS
+            return
+        self.seen_from_ns[order.client_order_id] = now_ns + dice.choice((0, 0, 3 * SECOND))
         fraction = dice.choice((0, 0, dice.random(), 1, 1, 1))
         total_e8 = int(order.quantity_e8 * fraction) // INSTRUMENTS[order.market].lot_e8 * INSTRUMENTS[order.market].lot_e8
         word = OrderState.REJECTED if not total_e8 and dice.random() < 0.5 else OrderState.CANCELLED
@@ -56,6 +63,8 @@ class StormyVenues:
     def query(self, client_order_id: ClientOrderId, now_ns: int) -> None:
         if self.dice.random() < 0.2:
             self.post(OrderUnanswered(0, client_order_id), now_ns + 1)
+        elif now_ns < self.seen_from_ns[client_order_id] and client_order_id not in self.mute:
+            self.post(OrderAbsent(0, client_order_id), now_ns + self.dice.randint(1, SECOND))
         else:
             self.tell(client_order_id, now_ns, self.dice.choice((0.0, 0.0, 0.5)))
 

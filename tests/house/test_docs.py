@@ -43,7 +43,7 @@ FREE_NAMES = {
 """What stands for the free names below a key."""
 WORDS: tuple[tuple[object, str], ...] = (
     (declared.DecimalText, "decimal text"), (declared.Symbol, "symbol"), (declared.Name, "name"), (declared.Url, "URL"),
-    (bool, "true or false"), (str, "text"), (str | None, "text or null"),
+    (declared.Url | None, "URL or null"), (bool, "true or false"), (str, "text"), (str | None, "text or null"),
 )  # fmt: skip
 SHOWN = re.compile(r"(?:`|^ {4}|^)(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?arbitrage (?P<words>[a-z-][^`\n]*)", re.M)
 FENCE = re.compile(r"^```.*?^```", re.M | re.S)

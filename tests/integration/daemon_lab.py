@@ -59,7 +59,8 @@ class Venues:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment(), cwd=PROJECT,
         )  # fmt: skip
         assert self.process.stdout is not None, "a pipe was asked for"
-        self.description: dict[str, Any] = json.loads(self.process.stdout.readline())
+        where, what = (json.loads(self.process.stdout.readline()) for _ in range(2))
+        self.description: dict[str, Any] = where | what
 
     def settings(self) -> dict[str, Any]:
         """Return the scenario's configuration with the servers' addresses."""

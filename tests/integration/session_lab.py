@@ -91,9 +91,10 @@ class Sink:
         return [event for event in self.events if type(event) is kind]
 
     async def until(self, is_true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-        deadline = time.monotonic() + patience_s
+        now = asyncio.get_running_loop().time
+        deadline = now() + patience_s
         while not is_true():
-            assert time.monotonic() < deadline, f"not within {patience_s} s; got {self.events[-10:]}"
+            assert now() < deadline, f"not within {patience_s} s; got {self.events[-10:]}"
             await asyncio.sleep(0.005)
 
     async def until_some(self, kind: type, count: int = 1, patience_s: float = PATIENCE_S) -> list[Any]:

@@ -234,3 +234,25 @@ def test_an_unknown_scenario_is_refused_in_one_line(new_folder: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1
     assert "unknown scenario 'nonsense'" in done.stderr and "synthetic" in done.stderr
+
+
+def test_the_live_demo_completes_an_arbitrage_recovers_a_refused_leg_and_ends_by_itself(folder: Path) -> None:
+    began = time.monotonic()
+    demo = start(folder, "--live", "--json")
+    out, complaint = demo.communicate(timeout=180)
+    took_s = time.monotonic() - began
+    log = (folder / "logs" / "arbitrage_development.log").read_text()
+    summary = json.loads(out.splitlines()[-1])
+    live = summary["live"]
+    assert (demo.returncode, complaint) == (0, ""), live
+    print(f"demo --live: {live['orders']} real orders, ended by itself after {took_s:.1f} s")
+    assert "ended completed" in live["completed"] and "ended " in live["recovered"] and live["refused"] and live["orders"] >= 4
+    assert live["chosen"] in ("complete", "reverse", "hold")
+    assert live["is_balanced"] is True and live["differences"] == {} and "mode live" in log
+    assert live["verdict"].startswith("PROVEN: ")
+
+
+def test_the_live_demo_that_is_cut_short_says_that_its_story_is_not_whole(folder: Path) -> None:
+    demo = start(folder, "--live", "--for", "1")
+    out, _ = demo.communicate(timeout=90)
+    assert demo.returncode == 1 and out.rstrip().splitlines()[-1].startswith("NOT PROVEN: an arbitrage of real orders")

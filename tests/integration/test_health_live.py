@@ -128,7 +128,7 @@ def test_a_well_daemon_passes_with_one_line_a_part(house: House) -> None:
     done = house.script("healthcheck.py")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr, lines[-1]) == (0, "", "PASSED"), done.stdout
-    assert [line.split()[0] for line in lines[:-1]] == ["Redis", "PostgreSQL", "Logs", "Metrics", "Feeds", "Snapshot"]
+    assert [line.split()[0] for line in lines[:-1]] == ["Redis", "PostgreSQL", "Logs", "Metrics", "Feeds", "Snapshot", "Kill"]
     assert "over 60 s" in lines[3] and "(limit 30 ms)" in lines[0] and "kB" in lines[2]
 
 
@@ -136,7 +136,7 @@ def test_json_says_the_same(house: House) -> None:
     house.publish(Metrics())
     done = house.script("healthcheck.py", "--json")
     said = msgspec.json.decode(done.stdout)
-    assert done.returncode == 0 and said["passed"] is True and len(said["checks"]) == 6
+    assert done.returncode == 0 and said["passed"] is True and len(said["checks"]) == 7
     assert {"name", "passed", "text", "value", "limit"} == set(said["checks"][0])
     assert house.environ["POSTGRES_PASSWORD"] not in done.stdout
 
@@ -205,7 +205,7 @@ def test_with_nothing_there_everything_fails_in_words_and_quickly(tmp_path: Path
     command = [sys.executable, str(PROJECT / "healthcheck.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False, timeout=30)
     assert done.returncode == 1 and done.stderr == "" and done.stdout.splitlines()[-1] == "FAILED"
-    assert done.stdout.count("FAIL ") == 6 and "the daemon has not run here" in done.stdout
+    assert done.stdout.count("FAIL ") == 7 and "the daemon has not run here" in done.stdout
     assert time.monotonic() - began < 15
 
 

@@ -11,6 +11,7 @@ import time
 import httpx
 import pytest
 import websockets
+from minute_clock import minute_clock
 from websockets.asyncio.client import connect
 
 from arbitrage.sim.main import Served, SimOptions, main, running
@@ -27,7 +28,7 @@ PROGRAM = "import sys, time; from arbitrage.sim.main import main; sys.exit(main(
 
 def with_served(check, **options):
     async def run():
-        async with asyncio.timeout(30), running(synthetic(1), SimOptions(clock=time.time_ns, **options)) as served:
+        async with asyncio.timeout(30), running(synthetic(1), SimOptions(clock=minute_clock(), **options)) as served:
             await check(served)
 
     asyncio.run(run())
@@ -249,17 +250,20 @@ def start(*words: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", ["SIGTERM", "stdin", "--for"])
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "stdin", "--for"])
 def test_the_command_says_where_it_serves_and_ends_as_told(ending):
     process = start(*(["--for", "1"] if ending == "--for" else []))
     first = json.loads(process.stdout.readline())
-    assert list(first["binance"]) == ["rest", "ws", "ws_api", "key", "secret"]
+    assert list(first["binance"]) == ["rest", "ws", "ws_api", "key", "secret", "ed25519_key"]
     assert list(first["upbit"]) == ["rest", "ws", "ws_private", "access_key", "secret_key"]
-    assert first["scenario"] == "synthetic" and "generated" in first["label"]
-    assert "BTCUSDT" in first["settings"]["venues"]["binance"]["symbols"]
+    assert list(first) == ["binance", "upbit", "control"]
+    second = json.loads(process.stdout.readline())
+    assert second["scenario"] == "synthetic" and "generated" in second["label"]
+    assert "BTCUSDT" in second["settings"]["venues"]["binance"]["symbols"]
     assert httpx.get(first["binance"]["rest"] + "/api/v3/ping").json() == {}
-    if ending == "SIGTERM":
-        process.send_signal(signal.SIGTERM)
+    assert httpx.get(first["control"] + "/truth").json()["binance"]["requests"] == {"GET /api/v3/ping": 1}
+    if ending.startswith("SIG"):
+        process.send_signal(signal.Signals[ending])
     elif ending == "stdin":
         process.stdin.close()
         process.stdin = None
@@ -271,6 +275,8 @@ def test_the_command_says_where_it_serves_and_ends_as_told(ending):
 
 def test_bad_usage_ends_with_status_2_and_one_line(capsys):
     assert main(["--scenario", "nonsense"], time.time_ns) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["--faults", "/nowhere/faults.json"], time.time_ns) == 2
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(SystemExit) as ended:
         main(["--speed", "0"], time.time_ns)

@@ -18,7 +18,7 @@ import msgspec
 import psutil
 import pytest
 from store_servers import fetch
-from store_world import appends, entries, funding, one_of_each, snapshot
+from store_world import appends, count_of_each, entries, funding, one_of_each, snapshot
 
 from arbitrage.model.effects import Append
 from arbitrage.model.settings import StoreSettings
@@ -58,18 +58,18 @@ def test_a_killed_postgresql_comes_back_and_everything_arrives_once(data_folder:
         stores = await Stores.open(StoreSettings(data_dir=str(data_folder)), "test", "main", time.time_ns)
         task = asyncio.ensure_future(stores.run())
         stores.append(appends(one_of_each()))
-        await until(lambda: stores.writer.written_sequence == 9 and stores.health().is_redis_up)
+        await until(lambda: stores.writer.written_sequence == count_of_each() and stores.health().is_redis_up)
         os.kill(stores.embedded.pids["postgres"], signal.SIGKILL)
         for number in range(10, 210):
             stores.append([Append(funding(number), entries() if number % 2 else ())])
             await asyncio.sleep(0.001)
         killed = time.monotonic()
-        await until(lambda: stores.writer.written_sequence == 209)
+        await until(lambda: stores.writer.written_sequence == count_of_each() + 200)
         assert time.monotonic() - killed < 10.0
         await until(lambda: stores.report().is_postgres_up)
         assert stores.journal.bytes_waiting == 0 and stores.writer.counters.connects >= 2
         endpoint = stores.postgres_endpoint()
-        assert await stored_numbers(endpoint) == list(range(1, 210))
+        assert await stored_numbers(endpoint) == list(range(1, count_of_each() + 201))
         (row,) = await fetch(endpoint, "SELECT count(*) AS n, sum(amount_e8) AS total FROM ledger_entries")
         assert (row["n"], row["total"]) == (4 + 100 * 4, 0)
         await stop(stores, task)

@@ -19,6 +19,7 @@ from store_world import (
     MARKETS,
     appends,
     approved,
+    count_of_each,
     entries,
     funding,
     one_of_each,
@@ -130,7 +131,7 @@ def test_writing_the_same_journal_again_changes_nothing(store_settings: StoreSet
     tables = ("journal_facts", "orders", "plans", "fills", "ledger_entries", "opportunities", "leg_decisions")
     before = {table: query(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables}
     stores = asyncio.run(working(store_settings, lambda _: None))
-    assert stores.writer.counters.facts_written == 0 and stores.writer.written_sequence == 9
+    assert stores.writer.counters.facts_written == 0 and stores.writer.written_sequence == count_of_each()
     assert {table: query(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables} == before
     (session,) = query("SELECT starts, env, session_id FROM sessions")
     assert session == {"starts": 2, "env": "test", "session_id": "main"}
@@ -188,8 +189,8 @@ def test_a_lost_journal_folder_goes_on_from_postgresql(store_settings: StoreSett
     (candidate,), facts, sequence = asyncio.run(restart())
     assert isinstance(candidate, Candidate) and candidate.snapshot == snapshot(4, at_ns=50)
     assert facts == [*enumerate((*one_of_each()[4:], funding(10)), 5)]
-    assert sequence == 11
-    assert [row["sequence"] for row in query("SELECT sequence FROM journal_facts ORDER BY 1")] == list(range(1, 12))
+    assert sequence == count_of_each() + 2
+    assert [row["sequence"] for row in query("SELECT sequence FROM journal_facts ORDER BY 1")] == list(range(1, sequence + 1))
 
 
 def test_an_old_copy_of_the_journal_is_refused(store_settings: StoreSettings, tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_a_batch_that_fails_half_way_leaves_nothing_and_is_written_whole_later(
         assert "orders" in stores.writer.last_error
         assert await fetch(endpoint, "SELECT sequence FROM journal_facts") == [], "facts come with all their rows"
         await fetch(endpoint, "ALTER TABLE orders_away RENAME TO orders")
-        await until(lambda: stores.writer.written_sequence == 9)
+        await until(lambda: stores.writer.written_sequence == count_of_each())
         faults = stores.writer.counters.faults
         stores.offer_log(LogRow(7, "ERROR", "first", "text"))
         stores.offer_log(LogRow(7, "ERROR", "second", "text"))
@@ -301,5 +302,26 @@ def test_retention_removes_old_rows_and_never_money(store_settings: StoreSetting
     left = {row["opportunity_id"] for row in query("SELECT opportunity_id FROM opportunities")}
     assert left == {"o1", "new"}, "the taken one stays for ever"
     assert [row["code"] for row in query("SELECT code FROM system_logs")] == ["new"]
-    assert query("SELECT count(*) FROM journal_facts")[0]["count"] == 10
+    assert query("SELECT count(*) FROM journal_facts")[0]["count"] == count_of_each() + 1
     assert query("SELECT count(*) FROM ledger_entries")[0]["count"] == len(entries())
+
+
+def test_whoever_was_taken_over_writes_not_one_row_more(store_settings: StoreSettings, query: Query) -> None:
+    async def scene() -> str:
+        stores = await opened(store_settings)
+        stores.writer.epoch = 1
+        postgres = configured_postgres(store_settings)
+        assert postgres is not None
+        await fetch(postgres, "INSERT INTO leases VALUES ('test', 'main', 1, 'we', 1)")
+        stores.append(appends([funding(1)]))
+        assert await stores.writer.drain(10.0), stores.health()
+        await fetch(postgres, "UPDATE leases SET epoch = 2, holder = 'another'")
+        stores.append(appends([funding(2)]))
+        stores.offer_log(LogRow(1, "ERROR", "", "late", {}))
+        assert not await stores.writer.drain(2.0)
+        await stores.close()
+        return stores.health().postgres_error
+
+    assert asyncio.run(scene()) == "Overtaken: the lease bears epoch 2, ours is 1"
+    assert [row["n"] for row in query("SELECT count(*) AS n FROM journal_facts")] == [1]
+    assert query("SELECT * FROM system_logs") == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ledger_world import (
     BINANCE,
     BNB,
@@ -21,10 +23,10 @@ from ledger_world import (
     opened,
 )
 
-from arbitrage.ledger import Ledger, worst_case
+from arbitrage.ledger import Ledger, purchase_within_e8, worst_case
 from arbitrage.model.entries import Account
 from arbitrage.model.facts import OrderIntended, Paused, PlanOpened
-from arbitrage.model.instruments import Node, Side
+from arbitrage.model.instruments import FeePayment, FeeSchedule, Node, Side
 from arbitrage.model.money import E8
 from arbitrage.model.orders import ClientOrderId, Order, OrderState, PlanId, TimeInForce
 
@@ -83,6 +85,31 @@ def test_asking_whether_a_fact_is_covered_changes_nothing() -> None:
     before = ledger.snapshot()
     assert ledger.uncovered(opened("p-1", BUY_BINANCE, SELL_UPBIT)) is None
     assert ledger.snapshot() == before
+
+
+@given(st.integers(-5, 10**17), st.integers(1, 10**14), st.integers(0, 5_000), st.sampled_from(["quote", "received"]))
+def test_a_purchase_that_costs_no_more_than_inventory_pays_for_is_covered_with_its_fee(
+    free_e8: int, price_e8: int, fee_ppm: int, payment: str
+) -> None:
+    rules = msgspec.structs.replace(INSTRUMENTS[1], fees=FeeSchedule(fee_ppm, fee_ppm, FeePayment(payment)))
+    most_e8 = purchase_within_e8(free_e8, rules)
+    assert 0 <= most_e8 <= max(free_e8, 0)
+    quantity_e8 = most_e8 * E8 // price_e8
+    if quantity_e8:
+        order = Order(ClientOrderId("x"), PlanId("p"), 0, UPBIT, 1, Side.BUY, price_e8, quantity_e8, TimeInForce.IOC)
+        node, worst_e8 = worst_case(order, rules)
+        assert node == KRW_UPBIT and worst_e8 <= free_e8
+        assert free_e8 - worst_e8 <= price_e8 * 1.01 // E8 + 4, "and hardly anything stays unused"
+
+
+def test_what_others_locked_does_not_cover_an_order() -> None:
+    ledger, fact = funded_ledger(), opened("p-1", BUY_BINANCE)
+    free_e8 = ledger.free_e8(USDT_BINANCE)
+    assert ledger.uncovered(fact) is None
+    assert ledger.uncovered(fact, lambda node: free_e8 - 50_000 * E8) is None
+    assert ledger.uncovered(fact, lambda node: free_e8 - 50_000 * E8 + 1) == USDT_BINANCE
+    mending = OrderIntended(1, fact.orders[0])
+    assert ledger.uncovered(mending) is None and ledger.uncovered(mending, lambda node: free_e8) == USDT_BINANCE
 
 
 def test_an_order_of_the_governor_reserves_its_worst_case_too() -> None:

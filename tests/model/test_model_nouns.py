@@ -10,20 +10,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbitrage.model.accounts import (
+    BookedFill,
+    Difference,
+    KillReceipt,
+    LeftOrder,
+    RestartReport,
+    VenueAnswer,
+    VenueStanding,
+)
 from arbitrage.model.effects import Append, Effect, Judged, Report, Severity
 from arbitrage.model.entries import Account, Posting
-from arbitrage.model.events import Funded
+from arbitrage.model.events import AccountBalance, Funded, OpenOrder
 from arbitrage.model.facts import (
     Fact,
     FillBooked,
+    KillProven,
     KillSwitched,
     LegDecided,
     OrderChanged,
     OrderIntended,
+    PairSwitched,
     Paused,
     PlanClosed,
     PlanOpened,
-)  # fmt: skip
+    Reconciled,
+    ResidueWrittenOff,
+)
 from arbitrage.model.instruments import (
     FeePayment,
     FeeSchedule,
@@ -90,6 +103,32 @@ outcomes = st.builds(
 )  # fmt: skip
 choices = st.builds(PricedChoice, st.sampled_from(LegChoice), st.none() | whole, words, st.none() | orders)
 switches = (whole, st.booleans(), words, words)
+ids = st.tuples(words.map(ClientOrderId))
+counts = st.integers(0, 2**31)
+sides = st.sampled_from(Side)
+left_orders = st.builds(
+    LeftOrder, words.map(ClientOrderId), venues, whole, sides, positive, st.integers(0, 2**63), st.sampled_from(OrderState)
+)
+booked = st.builds(BookedFill, words.map(ClientOrderId), words, whole, sides, positive, whole)
+open_orders = st.builds(OpenOrder, words.map(ClientOrderId), words, words, st.none() | whole, sides, positive, positive, whole)
+balances = st.tuples(st.builds(AccountBalance, assets, whole, whole))
+
+
+def standing_at(venue: Venue) -> st.SearchStrategy[VenueStanding]:
+    differing = st.tuples(whole, whole).filter(lambda pair: pair[0] != pair[1])
+    differences = st.tuples(st.builds(lambda asset, pair: Difference(venue, asset, *pair), assets, differing))
+    return st.builds(
+        lambda asked_ns, took_ns, *found: VenueStanding(venue, asked_ns, asked_ns + took_ns, *found),
+        whole, counts, balances, balances, ids, ids, st.tuples(booked), st.tuples(open_orders), differences,
+    )  # fmt: skip
+
+
+reports = st.builds(
+    RestartReport, whole, st.text(min_size=1, max_size=12), st.tuples(words.map(PlanId)), st.tuples(left_orders),
+    st.tuples(standing_at(Venue("binance")), standing_at(Venue("upbit"))), st.tuples(words),
+)  # fmt: skip
+answers = st.builds(VenueAnswer, venues, whole, whole, st.just(0), counts)
+receipts = st.builds(KillReceipt, whole, words, words, ids, st.tuples(answers), whole)
 facts: dict[type[msgspec.Struct], st.SearchStrategy[Fact]] = {
     Funded: st.builds(Funded, whole, venues, assets, whole, words),
     PlanOpened: st.builds(
@@ -102,6 +141,10 @@ facts: dict[type[msgspec.Struct], st.SearchStrategy[Fact]] = {
     PlanClosed: st.builds(PlanClosed, whole, outcomes),
     KillSwitched: st.builds(KillSwitched, *switches),
     Paused: st.builds(Paused, *switches),
+    KillProven: st.builds(KillProven, whole, receipts),
+    Reconciled: st.builds(Reconciled, whole, reports),
+    PairSwitched: st.builds(PairSwitched, whole, words, st.booleans(), words, words),
+    ResidueWrittenOff: st.builds(ResidueWrittenOff, whole, assets, whole, words, words),
 }  # fmt: skip
 
 
@@ -123,7 +166,7 @@ def test_every_fact_survives_the_journal(fact_type: type[msgspec.Struct]) -> Non
 
 def test_every_fact_has_its_own_tag_and_its_time() -> None:
     tags = [fact_type.__struct_config__.tag for fact_type in FACTS]
-    assert len(set(tags)) == len(FACTS) == 9
+    assert len(set(tags)) == len(FACTS) == 13
     assert all("at_ns" in fact_type.__struct_fields__ for fact_type in FACTS)
     assert isinstance(Fact, types.UnionType)
 
@@ -165,6 +208,37 @@ def test_an_order_without_price_or_quantity_has_no_constructor(change: dict[str,
 def test_a_fill_that_moves_nothing_has_no_constructor(change: dict[str, int]) -> None:
     with pytest.raises(AssertionError):
         msgspec.structs.replace(FILL, **change)
+
+
+def test_an_account_says_nothing_that_cannot_be() -> None:
+    with pytest.raises(AssertionError, match="no difference"):
+        Difference(VENUE, BTC, 5, 5)
+    with pytest.raises(AssertionError, match="something or nothing"):
+        LeftOrder(ClientOrderId("a"), VENUE, 0, Side.BUY, 1, -1, OrderState.UNKNOWN)
+    with pytest.raises(AssertionError, match="after its question"):
+        VenueStanding(VENUE, 2, 1, ())
+    with pytest.raises(AssertionError, match="of one venue"):
+        VenueStanding(VENUE, 1, 2, (), differences=(Difference(Venue("upbit"), BTC, 1, 2),))
+    with pytest.raises(AssertionError, match="stands once"):
+        RestartReport(1, "start", (), (), (VenueStanding(VENUE, 1, 2, ()),) * 2, ())
+
+
+def test_a_difference_is_named_by_its_node_and_told_with_three_numbers() -> None:
+    found = Difference(VENUE, BTC, 3 * 10**8, 10**8)
+    assert (found.name, found.amount_e8) == ("binance-BTC", -2 * 10**8)
+    assert str(found) == "binance BTC: ledger 3, venue 1, difference -2"
+
+
+def test_trading_is_armed_when_a_report_holds_nothing_against_it() -> None:
+    assert RestartReport(1, "start", (), (), (), ()).is_armed
+    assert not RestartReport(1, "start", (), (), (), ("binance: its account is not connected yet",)).is_armed
+
+
+def test_a_kill_is_not_proven_while_a_venue_shows_an_open_order_of_ours() -> None:
+    shown = VenueAnswer(VENUE, 1, 2, own_orders=1, foreign_orders=0)
+    assert KillReceipt(1, "kim", "test", answers=(shown,)).proven_at_ns == 0
+    with pytest.raises(AssertionError, match="not proven away"):
+        KillReceipt(1, "kim", "test", answers=(shown,), proven_at_ns=3)
 
 
 @pytest.mark.parametrize("state", PlanState)

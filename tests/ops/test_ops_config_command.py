@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ops_config_files import write_config
 
-from arbitrage.ops import config_command
+from arbitrage.ops.config_command import ConfigCommand
 
 SECRET = "hunter2-hunter2"
 
@@ -21,13 +21,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ARBITRAGE_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("POSTGRES_PASSWORD", SECRET)
-    return write_config(tmp_path, secrets="keys: {upbit: {api_key: KEY-VALUE-1}}\n")
+    return write_config(tmp_path, secrets="store: {redis_password: KEY-VALUE-1}\n")
 
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    config_command.add_arguments(parser)
-    return config_command.run(parser.parse_args(words))
+    command = ConfigCommand(lambda settings, environ: f"MODE={settings.mode} is refused" if settings.mode == "live" else None)
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
 
 
 def test_show_prints_every_key_with_its_origin(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +37,6 @@ def test_show_prints_every_key_with_its_origin(folder: Path, capsys: pytest.Capt
     lines = {line.split(" = ")[0]: line for line in text.splitlines() if " = " in line}
     assert lines["risk.open_plans_max"].endswith(f"# {folder}/base.yaml:18")
     assert "***" in lines["store.postgres_password"] and "POSTGRES_PASSWORD" in lines["store.postgres_password"]
-    assert lines["keys.upbit.api_key"] == "keys.upbit.api_key = ***"
     assert "POSTGRES_DB          store.postgres_database" in text
     assert SECRET not in text and "KEY-VALUE" not in text
 
@@ -90,7 +90,8 @@ def test_diff_compares_environments_and_folders(folder: Path, tmp_path: Path, ca
     assert capsys.readouterr().out.splitlines() == [
         'env: "development" -> "staging" (restart)', 'log.level: "INFO" -> "WARNING"',
     ]
-    other = write_config(tmp_path / "other", development="risk: {open_plans_max: 9}\n")
+    secrets = (folder / "secrets.yaml").read_text()
+    other = write_config(tmp_path / "other", development="risk: {open_plans_max: 9}\n", secrets=secrets)
     assert run("diff", str(folder), str(other), "--json") == 0
     changes = json.loads(capsys.readouterr().out)
     assert changes == [{"key": "risk.open_plans_max", "before": "4", "after": "9", "restart": False}]

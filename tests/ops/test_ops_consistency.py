@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from ops_config_files import write_config
 
 from arbitrage.ops.config import load
 from arbitrage.ops.consistency import cheapest_cycle
-from arbitrage.ops.preflight import fee_report, folder_problems, live_refusal
+from arbitrage.ops.preflight import LIVE_PHRASE, fee_report, folder_problems, open_wires, real_money_problems
 from arbitrage.ops.problems import ConfigError
 
 
@@ -31,6 +32,8 @@ from arbitrage.ops.problems import ConfigError
         ("risk: {edge_ppm_max: 2299}", "is not above the fees of the cheapest cycle (2299 ppm)"),
         ("strategy: {screen_edge_ppm: 50000}", "strategy.screen_edge_ppm: 50000 is not below"),
         ("execution: {plan_deadline_ms: 3000}", "acknowledgement_ms_max: 3000 is not below execution.plan_deadline_ms"),
+        ("execution: {plan_deadline_ms: 14000}", "make 14000, which is not below execution.plan_deadline_ms (14000)"),
+        ("execution: {answer_horizon_ms: 14000}", "which is not below execution.answer_horizon_ms (14000)"),
         ("paper: {acknowledgement_ms: 3000}", "paper.acknowledgement_ms: 3000 is not below"),
         ("venues: {upbit: {backoff_ms_min: 30001}}", "venues.upbit.backoff_ms_min: 30001 is not below"),
         ("venues: {upbit: {ping_interval_ms: 6000}}", "is not below venues.upbit.silence_ms_max"),
@@ -98,15 +101,27 @@ def test_an_ambiguous_symbol_is_in_no_cycle(tmp_path: Path) -> None:
     assert cheapest_cycle(load(write_config(tmp_path, development=text), {}).settings) is None
 
 
-def test_live_mode_is_refused_with_everything_that_is_missing(tmp_path: Path) -> None:
-    refusal = live_refusal(load(write_config(tmp_path), {"MODE": "live"}))
-    assert refusal is not None
-    for words in ("cannot sign orders", "confirm_live", "binance.api_key, binance.api_secret, upbit.api_key", "set MODE=paper"):
-        assert words in refusal
-    assert live_refusal(load(tmp_path, {})) is None
-    write_config(tmp_path, secrets="keys: {binance: {api_key: a, api_secret: b}, upbit: {api_key: c, api_secret: d}}\n")
-    with_keys = live_refusal(load(tmp_path, {"MODE": "live"}))
-    assert with_keys is not None and "no key" not in with_keys
+def test_real_money_needs_the_phrase_to_the_letter_and_addresses(tmp_path: Path) -> None:
+    bare = load(write_config(tmp_path), {}).settings
+    found = real_money_problems(bare)
+    assert len(found) == 3 and LIVE_PHRASE in found[0] and found[2] == "venues.upbit.account_url is not set"
+    named = {name: msgspec.structs.replace(venue, account_url="wss://x") for name, venue in bare.venues.items()}
+    settings = msgspec.structs.replace(bare, venues=named)
+    for nearly in ("", LIVE_PHRASE.lower(), LIVE_PHRASE + ".", "yes", " " + LIVE_PHRASE):
+        assert len(real_money_problems(msgspec.structs.replace(settings, confirm_live=nearly))) == 1
+    assert real_money_problems(msgspec.structs.replace(settings, confirm_live=LIVE_PHRASE)) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "is_open"),
+    [("http://api.example.com", True), ("https://api.example.com", False), ("http://127.0.0.1:8080", False),
+     ("http://localhost:1", False), ("http://[::1]:1", False), ("http://127.0.0.1.example.com", True)],
+)  # fmt: skip
+def test_a_signed_request_never_travels_open_but_on_this_machine(tmp_path: Path, url: str, is_open: bool) -> None:
+    settings = load(write_config(tmp_path), {}).settings
+    venue = msgspec.structs.replace(settings.venues["upbit"], rest_url=url, account_url=url.replace("http", "ws", 1))
+    changed = msgspec.structs.replace(settings, venues={**settings.venues, "upbit": venue})
+    assert len(open_wires(changed)) == 2 * is_open
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -203,6 +203,12 @@ def test_quotes_at_both_ends_of_a_transfer_sharpen_the_identity_check() -> None:
     assert verdict(kimchi(), view(quotes={Node(UPBIT, BTC): Quote(1, 1)})) is None
 
 
+def test_only_an_unconfirmed_coin_is_judged_by_its_prices_at_both_ends() -> None:
+    confirmed = msgspec.structs.replace(STRATEGY, transfers={"BTC": TransferSettings(is_identity_confirmed=True)})
+    assert guard().is_questioned(BTC) and not guard(confirmed).is_questioned(BTC)
+    assert not guard().is_questioned(USDT) and not guard().is_questioned(KRW)
+
+
 def test_a_cycle_within_one_venue_has_no_identity_to_confirm() -> None:
     triangle = msgspec.structs.replace(kimchi(1_000 * E8, 400 * E8), transfers=())
     assert verdict(triangle, by=guard(edge_ppm_max=1_000_000)) is None

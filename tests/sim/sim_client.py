@@ -23,6 +23,12 @@ class KeptPipe:
     def close(self, code: int, reason: str) -> None:
         self.closed.append(code)
 
+    def abort(self) -> None:
+        self.closed.append(1006)
+
+    def allow(self, messages_per_s: int) -> None:
+        self.messages_per_s = messages_per_s
+
     def take(self) -> list:
         sent, self.sent = [json.loads(payload) for payload in self.sent], []
         return sent

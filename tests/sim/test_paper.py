@@ -28,11 +28,19 @@ from paper_house import (
     venue,
 )
 
-from arbitrage.model.effects import PlaceOrder
-from arbitrage.model.events import OrderAccepted, OrderEnded, OrderEvent, OrderFilled, OrderUnanswered
+from arbitrage.model.effects import PlaceOrder, ReadAccount
+from arbitrage.model.events import (
+    AccountRead,
+    OrderAbsent,
+    OrderAccepted,
+    OrderEnded,
+    OrderEvent,
+    OrderFilled,
+    OrderUnanswered,
+)
 from arbitrage.model.instruments import FeePayment, Node, Side, TradingStatus, Venue
 from arbitrage.model.money import E8, Asset, format_e8, parse_e8
-from arbitrage.model.orders import OrderState, TimeInForce
+from arbitrage.model.orders import ClientOrderId, OrderState, TimeInForce
 from arbitrage.model.settings import PaperSettings
 from arbitrage.sim import paper as paper_room
 from arbitrage.sim.account import Account, opening_balances
@@ -290,8 +298,26 @@ def test_an_order_never_seen_does_not_exist() -> None:
     paper = venue(markets(TWO_ASKS))
     paper.submit(query(order(Side.BUY, "101", "2", name="ghost")), 0)
     (answer,) = settle(paper)
-    assert isinstance(answer, OrderEnded)
-    assert (answer.state, answer.filled_quantity_e8, answer.reason) == (OrderState.REJECTED, 0, "order does not exist")
+    assert answer == OrderAbsent(LATENCY_NS + ACKNOWLEDGEMENT_NS, ClientOrderId("ghost"))
+
+
+def test_an_order_that_arrives_after_its_validity_is_not_taken() -> None:
+    for late_ns, state in ((0, OrderState.FILLED), (1, OrderState.REJECTED)):
+        paper = venue(markets(TWO_ASKS))
+        events = send(paper, order(Side.BUY, "101", "1", valid_until_ns=LATENCY_NS - late_ns))
+        assert ended(events).state is state
+        assert (paper.account.balances == PLENTY) == (state is OrderState.REJECTED)
+
+
+def test_an_account_is_read_as_it_stands_when_the_question_arrives() -> None:
+    paper = venue(markets(TWO_ASKS), {**PLENTY, Node(Venue("upbit"), Asset("KRW")): E8})
+    paper.submit(PlaceOrder(order(Side.BUY, "101", "1")), 0)
+    paper.submit(ReadAccount(BINANCE, "test"), 0)
+    read = next(event for event in settle(paper) if isinstance(event, AccountRead))
+    assert (read.asked_ns, read.at_ns, read.venue, read.open_orders) == (0, LATENCY_NS + ACKNOWLEDGEMENT_NS, BINANCE, ())
+    held = {Node(BINANCE, balance.asset): balance.free_e8 + balance.locked_e8 for balance in read.balances}
+    assert held == {node: e8 for node, e8 in paper.account.balances.items() if node.venue == BINANCE}
+    assert held[BTC_NODE] == PLENTY[BTC_NODE] + E8
 
 
 def test_the_same_client_order_id_is_never_a_second_order() -> None:
@@ -325,7 +351,7 @@ def test_old_orders_are_forgotten_beyond_the_limit_and_travelling_ones_never() -
         paper.submit(PlaceOrder(order(Side.BUY, "101", "1", name=f"b-{number}")), 0)
     paper.submit(query(old), 0)
     answers = [event for event in paper.advance(10**14) if getattr(event, "client_order_id", "") == "old"]
-    assert [answer.reason for answer in answers if isinstance(answer, OrderEnded)] == ["order does not exist"]
+    assert [type(answer) for answer in answers] == [OrderAbsent]
     assert ended(settle(paper)).client_order_id == "travelling"
 
 

@@ -353,3 +353,63 @@ def test_book_ticker_equals_the_depth_book_at_equal_ids():
         if client.id in tickers:
             client.compare(tickers[client.id])
     assert client.compared > 50
+
+
+def traded_server() -> BinanceServer:
+    server = filled_server()
+    for price, quantity, side in ((6_400_020, 10, Side.BUY), (6_400_100, 30, Side.BUY), (6_400_010, 20, Side.SELL)):
+        server.apply(Traded(0, "binance", "BTCUSDT", price * 1_000_000, quantity * 1_000_000, side))
+    return server
+
+
+def test_trades_are_told_oldest_first_and_by_id_or_time():
+    server = traded_server()
+    _, trades = get(server, "/api/v3/trades?symbol=BTCUSDT&limit=2")
+    assert [(row["price"], row["qty"], row["isBuyerMaker"]) for row in trades] == [
+        ("64001.00000000", "0.30000000", False), ("64000.10000000", "0.20000000", True),
+    ]  # fmt: skip
+    assert trades[0]["quoteQty"] == "19200.30000000"
+    _, every = get(server, "/api/v3/aggTrades?symbol=BTCUSDT")
+    assert [row["a"] for row in every][1:] == [row["id"] for row in trades]
+    _, onward = get(server, f"/api/v3/aggTrades?symbol=BTCUSDT&fromId={every[1]['a']}&limit=1")
+    assert onward == every[1:2]
+    assert get(server, "/api/v3/aggTrades?symbol=BTCUSDT&endTime=1")[1] == []
+    assert get(server, "/api/v3/aggTrades?symbol=BTCUSDT&startTime=1&limit=1")[1] == every[:1]
+
+
+def test_the_day_is_told_by_rest_and_by_two_streams():
+    server = traded_server()
+    _, day = get(server, "/api/v3/ticker/24hr?symbol=BTCUSDT")
+    assert (day["openPrice"], day["highPrice"], day["lowPrice"], day["lastPrice"]) == (
+        "64000.20000000", "64001.00000000", "64000.10000000", "64000.10000000",
+    )  # fmt: skip
+    assert (day["priceChange"], day["priceChangePercent"], day["volume"]) == ("-0.10000000", "-0.000", "0.60000000")
+    assert (day["quoteVolume"], day["weightedAvgPrice"]) == ("38400.34000000", "64000.56666666")
+    assert (day["count"], day["lastId"] - day["firstId"], day["askPrice"]) == (3, 2, "64000.20000000")
+    _, every = get(server, "/api/v3/ticker/24hr")
+    assert every[0] == day and (every[1]["count"], every[1]["lastPrice"]) == (0, "0.03400000")
+    pipe, _ = connect(server, "/stream?streams=btcusdt@ticker/btcusdt@miniTicker")
+    for index in range(1, 11):
+        server.flush(index)
+    full, mini = (message["data"] for message in pipe.take())
+    assert (full["e"], full["s"], full["c"], full["n"], len(full)) == ("24hrTicker", "BTCUSDT", day["lastPrice"], 3, 23)
+    names = ("e", "E", "s", "c", "o", "h", "l", "v", "q")
+    assert tuple(mini) == names and mini == {**{name: full[name] for name in names}, "e": "24hrMiniTicker"}
+
+
+@pytest.mark.parametrize(("count", "weight"), [("?symbol=BTCUSDT", "2"), ("?symbols=%5B%22BTCUSDT%22%5D", "2"), ("", "80")])
+def test_the_day_of_all_symbols_weighs_more_than_that_of_some(count, weight):
+    assert dict(get(make_server(), f"/api/v3/ticker/24hr{count}")[0].headers)["X-MBX-USED-WEIGHT-1M"] == weight
+
+
+def test_times_come_in_microseconds_for_whoever_asks_so():
+    server = traded_server()
+    micro = Request("GET", "/api/v3/time", {"x-mbx-time-unit": "MICROSECOND"}, b"")
+    assert json.loads(server.respond(micro).body) == {"serverTime": 1_785_000_000_000_000}
+    fine, _ = connect(server, "/ws/btcusdt@trade/btcusdt@depth@100ms?timeUnit=MICROSECOND")
+    plain, _ = connect(server, "/ws/btcusdt@trade/btcusdt@depth@100ms")
+    server.apply(Traded(0, "binance", "BTCUSDT", 6_400_020_000_000, 1_000_000, Side.BUY))
+    server.flush(1)
+    for exact, usual in zip(fine.take(), plain.take(), strict=True):
+        times = {"E", "T"} & set(usual)
+        assert times and exact == usual | {name: usual[name] * 1_000 for name in times}

@@ -354,3 +354,23 @@ def test_pictures_of_half_a_minute_equal_the_truth_level_by_level():
                 assert shown == side.levels(30)
             compared += 1
     assert compared > 500
+
+
+def test_trades_are_told_newest_first_and_by_cursor():
+    server = filled_server()
+    for price, side in ((148_602_000, Side.BUY), (148_601_000, Side.SELL), (148_602_000, Side.BUY)):
+        server.apply(Traded(0, "upbit", "KRW-BTC", price * E8, E8 // 100, side))
+    response, rows = get(server, "/v1/trades/ticks?market=KRW-BTC&count=2")
+    assert dict(response.headers)["Remaining-Req"].startswith("group=trade")
+    assert [(row["trade_price"], row["ask_bid"], row["change_price"]) for row in rows] == [
+        (148602000, "BID", 0), (148601000, "ASK", -1000),
+    ]  # fmt: skip
+    assert (rows[0]["trade_date_utc"], rows[0]["trade_time_utc"]) == ("2026-11-20", "04:56:53")
+    _, earlier = get(server, f"/v1/trades/ticks?market=KRW-BTC&count=9&cursor={rows[0]['sequential_id']}")
+    assert earlier[0] == rows[1] and len(earlier) == 2
+    assert len(get(server, "/v1/trades/ticks?market=KRW-BTC")[1]) == 1
+
+
+@pytest.mark.parametrize(("query", "status"), [("", 400), ("?market=KRW-NO", 404), ("?market=KRW-BTC&count=0", 400)])
+def test_trades_of_no_market_are_refused(query, status):
+    assert get(filled_server(), f"/v1/trades/ticks{query}")[1]["error"]["name"] == status

@@ -7,19 +7,24 @@ from collections.abc import Callable
 
 import msgspec
 
+from arbitrage.model.accounts import BookedFill, Difference, KillReceipt, LeftOrder, RestartReport, VenueAnswer, VenueStanding
 from arbitrage.model.effects import Append, Judged
 from arbitrage.model.entries import Account, Posting
-from arbitrage.model.events import Funded
+from arbitrage.model.events import AccountBalance, Funded, OpenOrder
 from arbitrage.model.facts import (
     Fact,
     FillBooked,
+    KillProven,
     KillSwitched,
     LegDecided,
     OrderChanged,
     OrderIntended,
+    PairSwitched,
     Paused,
     PlanClosed,
     PlanOpened,
+    Reconciled,
+    ResidueWrittenOff,
 )
 from arbitrage.model.instruments import Node, Side, Venue
 from arbitrage.model.money import Asset
@@ -113,7 +118,35 @@ def one_of_each(tag: str = "1") -> tuple[Fact, ...]:
         PlanClosed(90, outcome),
         KillSwitched(100, True, "operator", "drill"),
         Paused(101, False, "operator", "시험"),
+        KillProven(102, receipt()),
+        Reconciled(103, report()),
+        PairSwitched(104, "BTC binance/upbit", True, "guard", "realises too little"),
+        ResidueWrittenOff(105, BTC, -3, "operator", "sold by hand"),
     )
+
+
+def count_of_each() -> int:
+    """Return how many facts `one_of_each` has."""
+    return len(one_of_each())
+
+
+def receipt() -> KillReceipt:
+    """Return the receipt of a kill that one venue has proven."""
+    answer = VenueAnswer(UPBIT, 100, 101, own_orders=0, foreign_orders=2)
+    return KillReceipt(100, "operator", "drill", (ClientOrderId("c1"),), (answer,), 102)
+
+
+def report(at_ns: int = 103, *, is_armed: bool = False) -> RestartReport:
+    """Return a restart report with everything in it that one can hold."""
+    left = LeftOrder(ClientOrderId("c1"), UPBIT, 1, Side.BUY, 10**8, 5 * 10**7, OrderState.UNKNOWN)
+    stranger = OpenOrder(ClientOrderId(""), "77", "KRW-BTC", 1, Side.SELL, HUGE_E8, 10**8, 0)
+    booked = BookedFill(ClientOrderId("c1"), "t9", 1, Side.BUY, 10**7, HUGE_E8 // 10)
+    differs = Difference(UPBIT, KRW, HUGE_E8, HUGE_E8 - 7)
+    standing = VenueStanding(
+        UPBIT, 100, 101, (AccountBalance(KRW, HUGE_E8, 0),), (), (ClientOrderId("c2"),), (ClientOrderId("c3"),), (booked,),
+        (stranger,), (differs,),
+    )  # fmt: skip
+    return RestartReport(at_ns, "start", (PlanId("p1"),), (left,), (standing,), () if is_armed else (str(differs),))
 
 
 def entries() -> tuple[Posting, ...]:

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_world import appends, entries, funding, one_of_each
+from store_world import appends, count_of_each, entries, funding, one_of_each
 
 from arbitrage.model.facts import Fact
 from arbitrage.store.journal import Journal, JournalUnwritable
@@ -111,7 +111,7 @@ def test_a_tail_torn_at_any_byte_is_cut_and_everything_before_it_kept(tmp_path: 
         journal = open_journal(tmp_path)
         torn = journal.torn
         assert [fact for _, fact in journal.read_from(1)] == list(one_of_each("1")), length
-        assert journal.last_sequence == 9
+        assert journal.last_sequence == count_of_each()
         if length == first_end:
             assert torn is None
         else:
@@ -342,4 +342,4 @@ def test_unbalanced_entries_are_broken(tmp_path: Path) -> None:
 
     assert _is_balanced(entries()) and _is_balanced(())
     assert not _is_balanced(entries()[:3]) and not _is_balanced(entries()[:1])
-    assert len(appends(one_of_each())) == 9
+    assert len(appends(one_of_each())) == count_of_each()

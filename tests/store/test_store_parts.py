@@ -97,10 +97,12 @@ def test_every_kind_of_fact_becomes_rows_that_fit_their_statements() -> None:
     for statement, rows in batch.items():
         assert rows, statement
         assert {len(row) for row in rows} == {slots(statement)}, statement
-    assert [row[1] for row in batch[sql.INSERT_FACT]] == list(range(5, 14))
+    assert [row[1] for row in batch[sql.INSERT_FACT]] == list(range(5, 5 + len(facts)))
     assert [row[1:3] for row in batch[sql.INSERT_ENTRY]] == [(8, line) for line in range(4)]
     assert sum(row[-1] for row in batch[sql.INSERT_ENTRY] if row[-2] == "KRW") == 0
     assert batch[sql.INSERT_ORDER][0][7] == "KRW-BTC" and batch[sql.INSERT_FILL][0][11] == HUGE_E8
+    assert batch[sql.INSERT_RESTART_REPORT][0][3:5] == ("start", False)
+    assert batch[sql.INSERT_KILL_RECEIPT][0][2:6] == (100, 102, "operator", "drill")
 
 
 def test_a_market_number_that_the_configuration_lost_has_no_symbol() -> None:

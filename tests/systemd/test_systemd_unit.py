@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from arbitrage.ops.keys import key_names
+
 PROJECT = Path(__file__).resolve().parents[2]
 UNIT = PROJECT / "systemd" / "arbitrage.service"
 EXPOSURE_MAX = 1.2
@@ -65,6 +67,7 @@ def test_the_exposure_is_at_most_that_of_the_best_network_daemon(tmp_path: Path)
         "ExecReload=/bin/kill -HUP $MAINPID", "ExecStart=/opt/arbitrage/.venv/bin/arbitrage run", "User=arbitrage",
         "StateDirectory=arbitrage", "LogsDirectory=arbitrage", "MemoryDenyWriteExecute=yes", "LimitCORE=0",
         "LoadCredential=postgres_password:arbitrage.postgres_password",
+        *(f"LoadCredential={name}:{name}" for venue in ("binance", "upbit") for name in key_names(venue)),
     ],
 )
 def test_the_unit_keeps_a_promise(line: str) -> None:

@@ -13,6 +13,7 @@ from arbitrage.sim.scenarios.kimchi import kimchi
 from arbitrage.sim.scenarios.lunc import lunc
 from arbitrage.sim.scenarios.recorded import recorded
 from arbitrage.sim.scenarios.scenario import Scenario
+from arbitrage.sim.scenarios.still import PREFIX, still
 from arbitrage.sim.scenarios.synthetic import synthetic
 
 RECORDED: dict[str, Callable[[Path, int], Scenario]] = {
@@ -62,6 +63,8 @@ def _merge(parts: list[Scenario]) -> Iterator[Change]:
 def _make(name: str, seed: int) -> Scenario:
     if name == "synthetic":
         return synthetic(seed)
+    if name.startswith(PREFIX):
+        return still(name.removeprefix(PREFIX))
     if name not in RECORDED:
         raise LookupError(f"unknown scenario {name!r}; there are {', '.join(SCENARIOS)}, and several joined by +")
     folder = find_data()

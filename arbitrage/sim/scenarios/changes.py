@@ -35,6 +35,8 @@ class Traded(msgspec.Struct, frozen=True):
     price_e8: int
     quantity_e8: int
     taker_side: Side
+    trade_id: int = 0
+    """Set where our own account took part: the id its executions carry. Zero lets the market number it."""
 
 
 class SnapshotRead(msgspec.Struct, frozen=True):

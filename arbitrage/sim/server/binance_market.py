@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from arbitrage.model.instruments import Side
-from arbitrage.model.money import E8, parse_e8
+from arbitrage.model.money import parse_e8
 from arbitrage.sim.scenarios.changes import BookChanged, Change, FramePlayed, LevelE8, Restarted, SnapshotRead, Traded
 from arbitrage.sim.scenarios.scenario import MarketSpec
+from arbitrage.sim.server.binance_tape import TICKERS, BinanceTape, Taped
+from arbitrage.sim.server.binance_wire import decimal_text
 from arbitrage.sim.server.book import BookSide, TruthBook
 
 Publish = Callable[[str, Callable[[], bytes]], None]
 """Takes a stream's name and how to write its message, which happens only when somebody listens."""
 PARTIAL_LEVELS = (5, 10, 20)
 RESTART_ID_STEP = 1_000
-
-
-def decimal_text(value_e8: int) -> str:
-    """Print eight decimals, as Binance does in market data."""
-    return f"{value_e8 // E8}.{value_e8 % E8:08d}"
+TICKER_EVERY = 10
+"""The day's figures go out once in so many windows."""
 
 
 def levels_json(levels: list[LevelE8]) -> str:
@@ -50,7 +49,7 @@ class BinanceMarket:
         self.spec = spec
         self.book = TruthBook()
         self.update_id = first_id
-        self.last_price_e8 = 0
+        self.tape = BinanceTape()
         self._now_ms = now_ms
         self._publish = publish
         self._windows = (_Window("@100ms", 1), _Window("", 10))
@@ -87,6 +86,9 @@ class BinanceMarket:
                 self._partial_ids[position] = self.update_id
                 for levels in PARTIAL_LEVELS:
                     self._publish(f"{self.stream}@depth{levels}{window.suffix}", partial(self.picture, levels))
+        if not index % TICKER_EVERY:
+            for name, (event, keys) in TICKERS.items():
+                self._publish(f"{self.stream}@{name}", partial(self._ticker, event, keys))
 
     def picture(self, limit: int) -> bytes:
         """Write the answer to REST depth, which is also the partial depth message."""
@@ -101,7 +103,16 @@ class BinanceMarket:
 
     def price(self) -> dict[str, str]:
         """Return REST ticker/price's fields: the last trade, or the best bid before there is one."""
-        return {"symbol": self.spec.symbol, "price": decimal_text(self.last_price_e8 or self.book.bids.best()[0])}
+        return {"symbol": self.spec.symbol, "price": decimal_text(self.tape.last_price_e8 or self.book.bids.best()[0])}
+
+    def day(self) -> dict[str, object]:
+        """Return REST ticker/24hr's fields."""
+        return self.tape.day(self.spec.symbol, self.book.top(), self._now_ms())
+
+    def next_trade_id(self) -> int:
+        """Draw the number of the next trade."""
+        self._trade_id += 1
+        return self._trade_id
 
     def _change(self, change: BookChanged) -> None:
         before = self.book.top()
@@ -127,6 +138,11 @@ class BinanceMarket:
             f'"a":"{decimal_text(ask)}","A":"{decimal_text(ask_quantity)}"}}'
         ).encode()
 
+    def _ticker(self, event: str, keys: Mapping[str, str]) -> bytes:
+        day = self.day()
+        figures = {key: day[name] for name, key in keys.items()}
+        return json.dumps({"e": event, "E": self._now_ms(), **figures}, separators=(",", ":")).encode()
+
     def _diff(self, window: _Window) -> Callable[[], bytes]:
         def write() -> bytes:
             return (
@@ -137,9 +153,8 @@ class BinanceMarket:
         return write
 
     def _trade(self, change: Traded) -> None:
-        self.last_price_e8 = change.price_e8
-        self._trade_id += 1
-        trade_id, now_ms = self._trade_id, self._now_ms()
+        trade_id, now_ms = change.trade_id or self.next_trade_id(), self._now_ms()
+        self.tape.add(Taped(trade_id, change.price_e8, change.quantity_e8, change.taker_side, now_ms))
         money = f'"p":"{decimal_text(change.price_e8)}","q":"{decimal_text(change.quantity_e8)}"'
         tail = f'"T":{now_ms},"m":{"true" if change.taker_side is Side.SELL else "false"},"M":true}}'
         head = f'"E":{now_ms},"s":"{self.spec.symbol}"'
@@ -167,7 +182,10 @@ class BinanceMarket:
                         side.set(price_e8, quantity_e8)
                 self.update_id = int(body["u"])
         elif stream.endswith(("@aggTrade", "@trade")):
-            self.last_price_e8 = parse_e8(json.loads(raw)["p"])
+            body = json.loads(raw)
+            taker_side = Side.SELL if body["m"] else Side.BUY
+            trade_id = int(body["t"] if "t" in body else body["l"])
+            self.tape.add(Taped(trade_id, parse_e8(body["p"]), parse_e8(body["q"]), taker_side, body["T"]))
         payload = raw.encode()
         self._publish(stream, lambda: payload)
 

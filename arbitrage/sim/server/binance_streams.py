@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from arbitrage.sim.exchange.faults import Faults
+from arbitrage.sim.exchange.outbox import Outbox
+from arbitrage.sim.server.binance_units import in_microseconds, is_microsecond
 from arbitrage.sim.server.hub import Hub
 from arbitrage.sim.server.session import Pipe
 
@@ -30,33 +34,51 @@ class StreamTarget(msgspec.Struct, frozen=True):
 
     is_combined: bool
     streams: tuple[str, ...]
+    is_micro: bool = False
+    """Times are told in microseconds."""
 
 
 def parse_target(target: str) -> StreamTarget | None:
     """Read `/ws`, `/ws/<stream>/...` or `/stream?streams=a/b`; None for any other path."""
     path, _, query = target.partition("?")
+    options = dict(parse_qsl(query))
+    is_micro = is_microsecond(options.get("timeUnit", ""))
     if path == "/stream":
-        names = dict(parse_qsl(query)).get("streams", "")
-        return StreamTarget(True, tuple(name for name in names.split("/") if name))
+        return StreamTarget(True, tuple(name for name in options.get("streams", "").split("/") if name), is_micro)
     if path == "/ws" or path.startswith("/ws/"):
-        return StreamTarget(False, tuple(unquote(name) for name in path[4:].split("/") if name))
+        return StreamTarget(False, tuple(unquote(name) for name in path[4:].split("/") if name), is_micro)
     return None
+
+
+class Wires(msgspec.Struct, frozen=True):
+    """What every stream connection shares."""
+
+    hub: Hub
+    faults: Faults | None
+    clock: Callable[[], int]
+    counters: Counter[str]
 
 
 class StreamSession:
     """One connection. Unknown stream names are accepted in silence, as the venue does."""
 
-    def __init__(self, pipe: Pipe, hub: Hub, target: StreamTarget, forget: Callable[[StreamSession], None]) -> None:
+    def __init__(self, pipe: Pipe, wires: Wires, target: StreamTarget, forget: Callable[[StreamSession], None]) -> None:
         self.streams: dict[str, None] = {}
         self._pipe = pipe
-        self._hub = hub
+        self._hub = wires.hub
+        self._counters = wires.counters
+        self._outbox: Outbox[bytes] = Outbox(wires.faults, wires.clock, pipe.send, pipe.abort)
         self._is_combined = target.is_combined
+        self._is_micro = target.is_micro
         self._forget = forget
         self._subscribe(list(target.streams))
 
     def deliver(self, stream: str, payload: bytes) -> None:
         """Send one message of a stream, wrapped when the connection is combined."""
-        self._pipe.send(b'{"stream":"%b","data":%b}' % (stream.encode(), payload) if self._is_combined else payload)
+        if self._is_micro:
+            payload = in_microseconds(payload)
+        message = b'{"stream":"%b","data":%b}' % (stream.encode(), payload) if self._is_combined else payload
+        self._outbox.put(stream, message)
 
     def announce_shutdown(self, event_ms: int) -> None:
         """Say that this connection ends soon (since 2026-05-08)."""
@@ -80,7 +102,8 @@ class StreamSession:
         """Do nothing: the pong is enough."""
 
     def on_second(self) -> None:
-        """Do nothing: the socket keeps its own time."""
+        """Send what is late by now."""
+        self._outbox.release()
 
     def on_close(self) -> None:
         for stream in self.streams:
@@ -121,6 +144,7 @@ class StreamSession:
 
     def _subscribe(self, names: list[str]) -> None:
         if len(self.streams.keys() | set(names)) > STREAMS_MAX:
+            self._counters["streams_over_limit"] += 1
             self._pipe.close(1008, "Too many streams")
             return
         for name in names:

@@ -38,6 +38,10 @@ class BookSide:
         keys = self._keys if limit is None else self._keys[:limit]
         return [(self._sign * key, self._quantities[self._sign * key]) for key in keys]
 
+    def quantity_e8(self, price_e8: int) -> int:
+        """Return what stands at a price."""
+        return self._quantities.get(price_e8, 0)
+
     def best(self) -> LevelE8:
         """Return the best level, or zeros."""
         if not self._keys:

@@ -1,13 +1,17 @@
-"""One loopback port that answers REST and takes WebSockets for one venue. Knows no venue's words."""
+"""One loopback port that answers REST and takes WebSockets for one venue, faults included. Knows no venue's words."""
 
 from __future__ import annotations
 
 import asyncio
 import email.utils
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import unquote
 
+import msgspec
+
+from arbitrage.sim.exchange.faults import Fault, Faults, Kind
 from arbitrage.sim.scenarios.changes import Change
 from arbitrage.sim.server.http import HEAD_BYTES_MAX, Malformed, Request, Response, encode_response, read_request
 from arbitrage.sim.server.session import Session
@@ -18,7 +22,11 @@ CONNECTIONS_MAX = 1_000
 CLOSE_STEPS, CLOSE_STEP_S = 20, 0.05
 """Clients that have not read their last bytes after this long are cut."""
 SECOND_S = 0.25
-"""How often time limits are looked at."""
+"""How often time limits and faults are looked at."""
+REQUESTS_REMEMBERED_MAX = 10_000
+GAVE_UP = Fault(Kind.ERROR_AFTER, status=504)
+ENDPOINTS_COUNTED_MAX = 500
+"""Endpoints beyond this many are counted as `other`: anybody may ask for any path."""
 
 
 class VenueServer(Protocol):
@@ -26,12 +34,20 @@ class VenueServer(Protocol):
 
     limits: SocketLimits
     counters: Counter[str]
+    answer_ms_max: int
+    """A REST answer that would come later than this is one that says that the outcome is unknown; 0 is no such limit."""
 
     def respond(self, request: Request) -> Response:
         """Answer one REST request."""
 
     def accept(self, request: Request, socket: Socket) -> Session | Response:
         """Take a WebSocket at this path, or say why not."""
+
+    def arm(self, fault: Fault) -> None:
+        """Have the next cancelled order filled before its cancel is looked at."""
+
+    def refuse(self, fault: Fault) -> Response:
+        """Write the answer that a fault gives in place of the venue's own: its status, its body or the venue's words."""
 
     def apply(self, change: Change) -> None:
         """Take one change of the market."""
@@ -43,11 +59,25 @@ class VenueServer(Protocol):
         """Tell the clients that the connections end soon, where the venue does."""
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """A REST request as it arrived, and the status it was answered with; 0 when it was not."""
+
+    at_ns: int
+    endpoint: str
+    status: int
+
+
 class Listener:
     """The port and its connections."""
 
-    def __init__(self, venue: VenueServer, clock: Callable[[], int], now: Callable[[], float]) -> None:
+    def __init__(
+        self, venue: VenueServer, clock: Callable[[], int], now: Callable[[], float], faults: Faults | None = None
+    ) -> None:
         self.venue = venue
+        self.requests: deque[Seen] = deque(maxlen=REQUESTS_REMEMBERED_MAX)
+        self.request_counts: Counter[str] = Counter()
+        self._faults = faults
+        self._paths: dict[Socket, str] = {}
         self._clock = clock
         self._now = now
         self._server: asyncio.Server | None = None
@@ -65,7 +95,10 @@ class Listener:
         """Look after time limits for ever."""
         while True:
             await asyncio.sleep(SECOND_S)
+            if self._faults is not None:
+                self._faults.advance()
             for socket, session in tuple(self._sockets.items()):
+                self._strike(socket)
                 socket.on_second()
                 session.on_second()
 
@@ -114,16 +147,75 @@ class Listener:
             if request.is_upgrade:
                 await self._upgrade(request, head, reader, writer)
                 return
-            self.venue.counters["requests"] += 1
-            await self._write(writer, self.venue.respond(request))
-            if request.headers.get("connection", "").lower() == "close":
+            is_answered = await self._answer(request, reader, writer)
+            if not is_answered or request.headers.get("connection", "").lower() == "close":
                 return
 
-    async def _upgrade(
-        self, request: Request, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Carry a request out and answer it, or do with it what a fault says. False when the connection is over."""
+        endpoint = f"{request.method} {request.path}"
+        fault = self._take(endpoint, f"{unquote(request.target)} {request.body.decode('latin-1')}")
+        kind = None if fault is None else fault.kind
+        if fault is not None and kind is Kind.SLOW:
+            await asyncio.sleep(fault.ms / 1000)
+        if fault is not None and kind is Kind.FILL_BEFORE_CANCEL:
+            self.venue.arm(fault)
+        is_carried_out = kind not in (Kind.ERROR_BEFORE, Kind.HTML)
+        response = self.venue.respond(request) if is_carried_out else None
+        if fault is not None and kind in (Kind.ERROR_BEFORE, Kind.HTML, Kind.ERROR_AFTER):
+            response = self.venue.refuse(fault)
+        assert response is not None, "what is not carried out is refused"
+        is_silent = kind in (Kind.CUT, Kind.LOST, Kind.HALF_OPEN)
+        self._count(endpoint, 0 if is_silent else response.status)
+        if is_silent:
+            await self._keep_silent(reader, writer, is_cut=kind is Kind.CUT)
+            return False
+        if fault is not None and kind in (Kind.LATE, Kind.REORDERED):
+            late_ms, most_ms = fault.ms, self.venue.answer_ms_max
+            if most_ms and late_ms >= most_ms:
+                late_ms, response = most_ms, self.venue.refuse(GAVE_UP)
+            await asyncio.sleep(late_ms / 1000)
+        for _ in range(2 if kind is Kind.REPEATED else 1):
+            await self._write(writer, response)
+        return True
+
+    def _take(self, endpoint: str, text: str = "") -> Fault | None:
+        return None if self._faults is None else self._faults.take(endpoint, text)
+
+    def _count(self, endpoint: str, status: int) -> None:
+        self.venue.counters["requests"] += 1
+        self.requests.append(Seen(self._clock(), endpoint, status))
+        is_known = endpoint in self.request_counts or len(self.request_counts) < ENDPOINTS_COUNTED_MAX
+        self.request_counts[endpoint if is_known else "other"] += 1
+
+    async def _keep_silent(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_cut: bool) -> None:
+        """Cut the connection, or leave it open and answer nothing until the client goes or a while has passed."""
+        if is_cut:
+            writer.transport.abort()
+            return
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_S):
+                while await reader.read(HEAD_BYTES_MAX):
+                    continue
+        except TimeoutError:
+            self.venue.counters["silences_ended"] += 1
+
+    def _strike(self, socket: Socket) -> None:
+        """Do to an open socket what a fault says."""
+        fault = self._take(f"socket {self._paths[socket]}")
+        if fault is not None and fault.kind is Kind.CUT:
+            socket.abort()
+        elif fault is not None and fault.kind is Kind.HALF_OPEN:
+            socket.freeze()
+
+    async def _upgrade(self, request: Request, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fault = self._take(f"connect {request.path}")
+        if fault is not None and fault.kind in (Kind.CUT, Kind.LOST, Kind.HALF_OPEN):
+            await self._keep_silent(reader, writer, is_cut=fault.kind is Kind.CUT)
+            return
         socket = Socket(writer, self.venue.limits, self._now, self.venue.counters)
-        session = self.venue.accept(request, socket)
+        is_refused = fault is not None and fault.kind in (Kind.ERROR_BEFORE, Kind.ERROR_AFTER, Kind.HTML)
+        session = self.venue.refuse(fault) if fault is not None and is_refused else self.venue.accept(request, socket)
         if isinstance(session, Response):
             await self._write(writer, session)
             return
@@ -132,14 +224,16 @@ class Listener:
             return
         self.venue.counters["sockets"] += 1
         self._sockets[socket] = session
+        self._paths[socket] = request.path
         try:
             await socket.run(reader, session)
         finally:
-            del self._sockets[socket]
+            del self._sockets[socket], self._paths[socket]
             session.on_close()
 
     async def _write(self, writer: asyncio.StreamWriter, response: Response) -> None:
-        date = email.utils.formatdate(self._clock() / 1e9, usegmt=True)
+        skew_ns = 0 if self._faults is None else self._faults.skew_ns()  # the header tells the venue's own time
+        date = email.utils.formatdate((self._clock() + skew_ns) / 1e9, usegmt=True)
         writer.write(encode_response(response, date))
         async with asyncio.timeout(KEEP_ALIVE_S):
             await writer.drain()

@@ -14,6 +14,12 @@ class Pipe(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Begin to close."""
 
+    def abort(self) -> None:
+        """Cut the connection without a word."""
+
+    def allow(self, messages_per_s: int) -> None:
+        """Let the client send so many messages a second on this connection; 0 is any number."""
+
 
 class Session(Protocol):
     """A venue's side of one socket."""

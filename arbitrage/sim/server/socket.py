@@ -58,10 +58,11 @@ class Socket:
         self._opened_s = self._active_s = self._pinged_s = now()
         self._ping: bytes | None = None
         self._closing_s: float | None = None
+        self._is_frozen = False
 
     @property
     def is_open(self) -> bool:
-        return self._protocol.state is State.OPEN and self._closing_s is None
+        return self._protocol.state is State.OPEN and self._closing_s is None and not self._is_frozen
 
     def handshake(self, head: bytes) -> bool:
         """Answer the upgrade request; False when it is not a valid one."""
@@ -99,9 +100,19 @@ class Socket:
         self._closing_s = self._now()
         self._writer.transport.abort()
 
+    def freeze(self) -> None:
+        """Leave the connection half open: nothing is read, answered or sent any more, and nothing closes it but the client."""
+        self._is_frozen = True
+
+    def allow(self, messages_per_s: int) -> None:
+        """Let the client send so many messages a second on this connection; 0 is any number."""
+        self._limits = msgspec.structs.replace(self._limits, messages_per_s=messages_per_s)
+
     async def run(self, reader: asyncio.StreamReader, session: Session) -> None:
         """Read until the connection ends."""
         while data := await reader.read(65_536):
+            if self._is_frozen:
+                continue
             self._protocol.receive_data(data)
             for event in self._protocol.events_received():
                 if isinstance(event, Frame):
@@ -114,6 +125,8 @@ class Socket:
     def on_second(self) -> None:
         """Enforce what depends on passing time."""
         now, limits = self._now(), self._limits
+        if self._is_frozen:
+            return
         if self._closing_s is not None:
             if now - self._closing_s > limits.close_grace_s:
                 self._writer.transport.abort()
@@ -152,7 +165,8 @@ class Socket:
         while times[0] <= now - 60.0:
             times.popleft()
         in_second = sum(time > now - 1.0 for time in times)
-        if in_second <= limits.messages_per_s and (not limits.messages_per_min or len(times) <= limits.messages_per_min):
+        per_s = limits.messages_per_s
+        if (not per_s or in_second <= per_s) and (not limits.messages_per_min or len(times) <= limits.messages_per_min):
             return True
         self._end("messages_over_limit", 1008, "Too many requests")
         return False

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from typing import Literal, cast
 
+import msgspec
+
+from arbitrage.model.money import format_e8
+
 Format = Literal["DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST"]
+EXACT_KINDS = ("myOrder", "myAsset")
+EXPONENT_BELOW_E8 = 1_000
+"""Smaller numbers are written with an exponent, which clients must read too."""
 FORMATS: tuple[Format, ...] = ("DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST")
 
 _COMMON = {"type": "ty", "code": "cd", "timestamp": "tms", "stream_type": "st"}
@@ -29,6 +36,17 @@ SHORT_KEYS: dict[str, dict[str, str]] = {
         "lowest_52_week_date": "l52wdt", "market_state": "ms", "delisting_date": "dd", "is_trading_suspended": "its",
         "market_warning": "mw",
     },
+    "myOrder": {
+        **_COMMON, "uuid": "uid", "ask_bid": "ab", "order_type": "ot", "state": "s", "trade_uuid": "tuid", "price": "p",
+        "avg_price": "ap", "volume": "v", "remaining_volume": "rv", "executed_volume": "ev", "trades_count": "tc",
+        "reserved_fee": "rsf", "remaining_fee": "rmf", "paid_fee": "pf", "locked": "l", "executed_funds": "ef",
+        "time_in_force": "tif", "trade_fee": "tf", "is_maker": "im", "identifier": "id", "smp_type": "smpt",
+        "prevented_volume": "pv", "prevented_locked": "pl", "trade_timestamp": "ttms", "order_timestamp": "otms",
+    },
+    "myAsset": {
+        **_COMMON, "asset_uuid": "astuid", "assets": "ast", "currency": "cu", "balance": "b", "locked": "l",
+        "asset_timestamp": "asttms",
+    },
     "LIST_SUBSCRIPTIONS": {
         "method": "mthd", "result": "rslt", "type": "ty", "codes": "cds", "level": "lv", "ticket": "tckt",
     },
@@ -42,7 +60,14 @@ def encode(kind: str, message: dict[str, object], form: Format) -> bytes:
         content = shorten(message, SHORT_KEYS[kind])
     if form.endswith("LIST"):
         content = [content]
+    if kind in EXACT_KINDS:
+        return msgspec.json.encode(content)
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def exact(value_e8: int) -> msgspec.Raw:
+    """Return a JSON number with every digit, as private messages have it: a float would round large sums of won."""
+    return msgspec.Raw((f"{value_e8}e-8" if 0 < abs(value_e8) < EXPONENT_BELOW_E8 else format_e8(value_e8)).encode())
 
 
 def shorten(value: object, keys: dict[str, str]) -> object:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
-from arbitrage.model.instruments import Side
+from arbitrage.model.instruments import Side, TickTable
 from arbitrage.model.money import E8, format_e8, parse_e8
+from arbitrage.sim.exchange.exchange import Exchange
 from arbitrage.sim.scenarios.changes import BookChanged, Change, FramePlayed, LevelE8, Restarted, SnapshotRead, Traded
 from arbitrage.sim.scenarios.scenario import MarketSpec
 from arbitrage.sim.server.book import TruthBook
 
 UNITS_MAX = 30
+TRADES_REMEMBERED_MAX = 500
 KST = datetime.timezone(datetime.timedelta(hours=9))
 Message = dict[str, object]
 
@@ -31,7 +34,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class _Trade(msgspec.Struct, frozen=True):
-    """The latest trade."""
+    """One trade."""
 
     at_ms: int
     price_e8: int
@@ -71,11 +74,26 @@ class UpbitMarket:
         self.spec = spec
         self.book = TruthBook()
         self.book_ms = 0
+        self._exchange: Exchange | None = None
         self._now_ms = now_ms
         self._notify = notify
         self._trade: _Trade | None = None
+        self._trades: deque[_Trade] = deque(maxlen=TRADES_REMEMBERED_MAX)
         self._day = _Day()
         self._sequence = 0
+
+    def join(self, exchange: Exchange) -> None:
+        """Have the price grid and the halts of an exchange, as they are at each moment."""
+        self._exchange = exchange
+
+    @property
+    def ticks(self) -> TickTable:
+        """The price grid as it is now."""
+        return self.spec.ticks if self._exchange is None else self._exchange.rules(self.spec.symbol).ticks
+
+    @property
+    def is_halted(self) -> bool:
+        return self._exchange is not None and self.spec.symbol in self._exchange.halted
 
     def apply(self, change: Change) -> None:
         """Take one change and say what goes out."""
@@ -83,7 +101,7 @@ class UpbitMarket:
             case BookChanged():
                 self._change(change)
             case Traded():
-                self._traded(change.price_e8, change.quantity_e8, change.taker_side)
+                self._traded(change)
                 self._notify(self, Notice("trade"))
                 self._notify(self, Notice("ticker"))
             case FramePlayed(stream=stream, raw=raw):
@@ -99,7 +117,7 @@ class UpbitMarket:
         """Return the grouping steps of `level`, won markets only; 0 is no grouping."""
         if self.spec.quote != "KRW":
             return [0]
-        tick_e8 = self.spec.ticks.tick_e8_at(self.book.bids.best()[0])
+        tick_e8 = self.ticks.tick_e8_at(self.book.bids.best()[0])
         return [0, *(tick_e8 * factor for factor in (10, 100, 1000) if tick_e8 * factor % E8 == 0)]
 
     def orderbook(self, units: int, level_e8: int) -> Message | None:
@@ -153,6 +171,24 @@ class UpbitMarket:
             "stream_type": "",
         }
 
+    def ticks_before(self, count: int, cursor: int | None) -> list[Message]:
+        """Return so many of the newest trades as `trades/ticks` has them, newest first; with a cursor, older than it."""
+        rows: list[Message] = []
+        for trade in reversed(self._trades):
+            if len(rows) == count:
+                break
+            if cursor is not None and trade.sequential_id >= cursor:
+                continue
+            moment = datetime.datetime.fromtimestamp(trade.at_ms / 1000, datetime.UTC)
+            rows.append({
+                "market": self.spec.symbol, "trade_date_utc": moment.strftime("%Y-%m-%d"),
+                "trade_time_utc": moment.strftime("%H:%M:%S"), "timestamp": trade.at_ms,
+                "trade_price": number(trade.price_e8), "trade_volume": number(trade.quantity_e8),
+                "prev_closing_price": number(self._day.opening_e8), "change_price": number(self._change_of(trade.price_e8)[1]),
+                "ask_bid": _ask_bid(trade.taker_side), "sequential_id": trade.sequential_id,
+            })  # fmt: skip
+        return rows
+
     def ticker(self) -> Message | None:
         """Return the ticker's message; None before there is any price."""
         if not self.book_ms and self._trade is None:
@@ -174,7 +210,7 @@ class UpbitMarket:
             **year_high,
             **year_low,
             "market_state": "ACTIVE",
-            "is_trading_suspended": False,
+            "is_trading_suspended": self.is_halted,
             "delisting_date": None,
             "market_warning": "NONE",
             "timestamp": self._now_ms(),
@@ -212,7 +248,7 @@ class UpbitMarket:
         return {
             "market": self.spec.symbol,
             "quote_currency": self.spec.quote,
-            "tick_size": format_e8(self.spec.ticks.tick_e8_at(self.book.bids.best()[0])),
+            "tick_size": format_e8(self.ticks.tick_e8_at(self.book.bids.best()[0])),
             "supported_levels": [format_e8(level) for level in self.levels_offered()],
         }
 
@@ -225,11 +261,28 @@ class UpbitMarket:
         self.book_ms = self._now_ms()
         self._notify(self, Notice("orderbook"))
 
-    def _traded(self, price_e8: int, quantity_e8: int, taker_side: Side) -> None:
+    def last_trade(self, at_ns: int) -> Traded | None:
+        """Return the latest trade as a change, for whoever missed it in a recorded frame; None before the first."""
+        trade = self._trade
+        if trade is None:
+            return None
+        return Traded(
+            at_ns, "upbit", self.spec.symbol, trade.price_e8, trade.quantity_e8, trade.taker_side, trade.sequential_id
+        )
+
+    def next_sequence(self) -> int:
+        """Return the number of the next trade: its millisecond and four digits more."""
         self._sequence += 1
-        now_ms = self._now_ms()
-        self._trade = _Trade(now_ms, price_e8, quantity_e8, taker_side, now_ms * 10_000 + self._sequence % 10_000)
-        self._day.add(price_e8, quantity_e8, taker_side)
+        return self._now_ms() * 10_000 + self._sequence % 10_000
+
+    def _traded(self, change: Traded) -> None:
+        sequential_id = change.trade_id or self.next_sequence()
+        self._tell(_Trade(self._now_ms(), change.price_e8, change.quantity_e8, change.taker_side, sequential_id))
+
+    def _tell(self, trade: _Trade) -> None:
+        self._trade = trade
+        self._trades.append(trade)
+        self._day.add(trade.price_e8, trade.quantity_e8, trade.taker_side)
 
     def _play(self, kind: str, raw: str) -> None:
         """Take a recorded SIMPLE message: keep its content as the truth and send its bytes on."""
@@ -243,9 +296,7 @@ class UpbitMarket:
             self.book_ms = int(body["tms"])
         else:
             side = Side.BUY if body["ab"] == "BID" else Side.SELL
-            price_e8, quantity_e8 = parse_e8(body["tp"]), parse_e8(body["tv"])
-            self._trade = _Trade(int(body["ttms"]), price_e8, quantity_e8, side, int(body["sid"]))
-            self._day.add(price_e8, quantity_e8, side)
+            self._tell(_Trade(int(body["ttms"]), parse_e8(body["tp"]), parse_e8(body["tv"]), side, int(body["sid"])))
         self._notify(self, Notice(kind, raw.encode(), units))
 
     def _change_of(self, price_e8: int) -> tuple[str, int]:

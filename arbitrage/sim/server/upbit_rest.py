@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable
 
 from arbitrage.model.money import parse_e8
 from arbitrage.sim.server.http import Request, Response
-from arbitrage.sim.server.upbit_market import KST, UNITS_MAX, UpbitMarket
+from arbitrage.sim.server.upbit_errors import encode
+from arbitrage.sim.server.upbit_limits import UpbitLimits
+from arbitrage.sim.server.upbit_market import KST, TRADES_REMEMBERED_MAX, UNITS_MAX, UpbitMarket
 
-CALLS_PER_SECOND_MAX = 10
 _CAUTIONS = (
     "PRICE_FLUCTUATIONS", "TRADING_VOLUME_SOARING", "DEPOSIT_AMOUNT_SOARING", "GLOBAL_PRICE_DIFFERENCES",
     "CONCENTRATION_OF_SMALL_ACCOUNTS",
@@ -35,17 +35,17 @@ _INVALID = "Invalid parameter. Check the given value!"
 
 
 class UpbitRest:
-    """Routes one request and counts calls by group and second."""
+    """Routes one request."""
 
-    def __init__(self, markets: dict[str, UpbitMarket], now_ms: Callable[[], int]) -> None:
+    def __init__(self, markets: dict[str, UpbitMarket], now_ms: Callable[[], int], limits: UpbitLimits) -> None:
         self._markets = markets
         self._now_ms = now_ms
-        self._calls: dict[str, tuple[int, int]] = {}
-        """By group: (second, calls in it)."""
+        self._limits = limits
         self._routes: dict[str, tuple[str, Endpoint]] = {
             "/v1/market/all": ("market", self._market_all),
             "/v1/orderbook": ("orderbook", self._orderbook),
             "/v1/orderbook/instruments": ("orderbook", self._instruments),
+            "/v1/trades/ticks": ("trade", self._ticks),
             "/v1/ticker": ("ticker", self._ticker),
             "/v1/ticker/all": ("ticker", self._ticker_all),
         }
@@ -58,21 +58,16 @@ class UpbitRest:
         if request.method != "GET":
             return Response(405, _error(405, "Method not allowed"))
         group, endpoint = route
-        left = self._count(group)
-        if left < 0:
-            return Response(429, b"Too many API requests.", content_type="text/plain")
-        headers = (("Remaining-Req", f"group={group}; min=1800; sec={left}"),)
+        over = self._limits.take_origin() if "origin" in request.headers else None
+        if over is not None:
+            return over
+        headers = self._limits.take(group)
+        if isinstance(headers, Response):
+            return headers
         try:
-            return Response(200, _encode(endpoint(dict(request.query))), headers)
+            return Response(200, encode(endpoint(dict(request.query))), headers)
         except VenueError as refusal:
             return Response(refusal.status, _error(refusal.status, refusal.message), headers)
-
-    def _count(self, group: str) -> int:
-        second = self._now_ms() // 1000
-        seen, calls = self._calls.get(group, (second, 0))
-        calls = calls + 1 if seen == second else 1
-        self._calls[group] = (second, calls)
-        return CALLS_PER_SECOND_MAX - calls
 
     def _market_all(self, parameters: dict[str, str]) -> object:
         is_detailed = parameters.get("is_details", parameters.get("isDetails", "false")).lower() == "true"
@@ -86,20 +81,25 @@ class UpbitRest:
         return rows
 
     def _orderbook(self, parameters: dict[str, str]) -> object:
-        count = parameters.get("count", str(UNITS_MAX))
-        if not (count.isascii() and count.isdecimal() and int(count[:9]) >= 1):
-            raise VenueError(400, _INVALID)
+        count = _whole(parameters, "count", UNITS_MAX)
         try:
             level_e8 = parse_e8(parameters.get("level", "0"))
         except ValueError:
             raise VenueError(400, _INVALID) from None
         rows = []
         for market in self._select(parameters):
-            book = market.orderbook(min(int(count[:9]), UNITS_MAX), level_e8)
+            book = market.orderbook(min(count, UNITS_MAX), level_e8)
             if book is not None:
                 kept = ("timestamp", "total_ask_size", "total_bid_size", "orderbook_units", "level")
                 rows.append({"market": market.spec.symbol, **{name: book[name] for name in kept}})
         return rows
+
+    def _ticks(self, parameters: dict[str, str]) -> object:
+        market = self._markets.get(parameters.get("market", ""))
+        if market is None:
+            raise VenueError(404, "Code not found") if "market" in parameters else VenueError(400, _INVALID)
+        cursor = _whole(parameters, "cursor", 1) if "cursor" in parameters else None
+        return market.ticks_before(min(_whole(parameters, "count", 1), TRADES_REMEMBERED_MAX), cursor)
 
     def _instruments(self, parameters: dict[str, str]) -> object:
         return [market.instrument() for market in self._select(parameters)]
@@ -122,6 +122,13 @@ class UpbitRest:
             raise VenueError(404, "Code not found") from None
 
 
+def _whole(parameters: dict[str, str], name: str, default: int) -> int:
+    text = parameters.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and int(text[:18]) >= 1):
+        raise VenueError(400, _INVALID)
+    return int(text[:18])
+
+
 def _ticker_row(market: UpbitMarket, now_ms: int) -> list[dict[str, object]]:
     message = market.ticker()
     if message is None:
@@ -142,8 +149,4 @@ def _ticker_row(market: UpbitMarket, now_ms: int) -> list[dict[str, object]]:
 
 
 def _error(status: int, message: str) -> bytes:
-    return _encode({"error": {"name": status, "message": message}})
-
-
-def _encode(body: object) -> bytes:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return encode({"error": {"name": status, "message": message}})

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from arbitrage.model.events import FeedEvent, FeedFault, InstrumentsRead
+from arbitrage.model.events import FaultKind, FeedEvent, FeedFault, InstrumentsRead
 from arbitrage.model.instruments import Venue
 from arbitrage.model.settings import VenueSettings
 from arbitrage.venues.binance.codec import STREAM_KINDS, BinanceCodec, stream_path
-from arbitrage.venues.binance.limits import BinanceLimits
+from arbitrage.venues.binance.limits import BinanceLimits, read_limits
 from arbitrage.venues.budget import NS_PER_S
 from arbitrage.venues.clock_offset import by_midpoint
 from arbitrage.venues.link import ConnectionRules, LinkPlan
@@ -36,7 +36,8 @@ class BinanceSession(Session):
     def __init__(
         self, name: Venue, settings: VenueSettings, markets: Mapping[str, int], wiring: Wiring, rules: ConnectionRules = RULES
     ) -> None:
-        super().__init__(name, settings, markets, wiring, BinanceLimits())
+        self._limits = BinanceLimits()
+        super().__init__(name, settings, markets, wiring, self._limits)
         self._rules = rules
         self._codec = BinanceCodec(name, markets, settings)
 
@@ -67,7 +68,11 @@ class BinanceSession(Session):
 
     async def _exchange_info(self, params: dict[str, str]) -> Sequence[FeedEvent]:
         answer = await self._rest.get(Request("/api/v3/exchangeInfo", params, weight=20))
-        return () if answer is None else self._codec.decode_instruments(answer.body, answer.done_ns)
+        if answer is None:
+            return ()
+        for change in self._limits.learn_counts(read_limits(answer.body), answer.done_ns):
+            self.context.fault(FaultKind.RATE_LIMITED, change)
+        return self._codec.decode_instruments(answer.body, answer.done_ns)
 
     async def _fetch_snapshot(self, market: int) -> Sequence[FeedEvent] | None:
         levels = self.settings.snapshot_levels

@@ -1,0 +1,1 @@
+"""Fire drills: the operator's own configuration against simulated exchanges that misbehave. They touch no real venue."""
