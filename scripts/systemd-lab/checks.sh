@@ -40,11 +40,11 @@ journal_has() { contains "$(since "$1")" "$2"; }
 describe_venues() { # simulated venues as a service of their own, and the configuration that fits them
   shell "systemd-run --quiet --unit=venues --property=Restart=on-failure --property=StandardOutput=file:/run/venues.json \
     /opt/arbitrage/.venv/bin/arbitrage sim --scenario synthetic --seed 7 --json --binance-port 18001 --upbit-port 18002"
-  waits_for 30 shell "test -s /run/venues.json" || { shell "journalctl -u venues -o cat"; echo "no simulated venues"; exit 1; }
-  shell "head -1 /run/venues.json | /opt/arbitrage/.venv/bin/python -c '
+  waits_for 30 shell "sed -n 2p /run/venues.json | grep -q settings" || { shell "journalctl -u venues -o cat"; echo "no simulated venues"; exit 1; }
+  shell "head -2 /run/venues.json | /opt/arbitrage/.venv/bin/python -c '
 import json, sys
-said = json.load(sys.stdin)
-settings = said[\"settings\"]
+said, served = map(json.loads, sys.stdin)
+settings = served[\"settings\"]
 for venue, path in ((\"binance\", \"\"), (\"upbit\", \"/websocket/v1\")):
     settings[\"venues\"][venue] |= {\"rest_url\": said[venue][\"rest\"], \"stream_url\": said[venue][\"ws\"] + path}
 settings[\"risk\"] = {\"open_plans_max\": 4}
