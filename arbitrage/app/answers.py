@@ -13,6 +13,9 @@ import msgspec
 from arbitrage.app.door import Door, Timing
 from arbitrage.venues.wiring import VenueEvent
 
+WAITING_MAX = 10_000
+"""Far more than sessions can say within one turn of the loop; none may be dropped, so more is a broken invariant."""
+
 
 class Answers:
     """One door's queue of answers; empty but for moments."""
@@ -30,6 +33,7 @@ class Answers:
         if not self._waiting:
             self._timing.soon(self._flush)
         self._waiting += events
+        assert len(self._waiting) <= WAITING_MAX, "answers are handed over in the next turn"
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
