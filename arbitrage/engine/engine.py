@@ -284,12 +284,20 @@ class Engine:
         done: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Append):
-                done += self._apply(effect.fact)
+                fact = effect.fact
+                done += self._apply(self._with_fee_value(fact) if isinstance(fact, FillBooked) else fact)
                 if isinstance(effect.fact, PlanClosed):
                     done += self._judge_pair(effect.fact)
             else:
                 done.append(effect)
         return done
+
+    def _with_fee_value(self, fact: FillBooked) -> FillBooked:
+        """Say with a fill what its fee is worth now: later books would tell another value."""
+        quotes, fill = self.quotes, fact.fill
+        quotes.now_ns = max(quotes.now_ns, fact.at_ns)
+        assert fact.fee_value_e8 is None, "a fee is valued once"
+        return msgspec.structs.replace(fact, fee_value_e8=quotes.value_in_reporting(fill.fee_asset, fill.fee_e8))
 
     def _judge_pair(self, fact: PlanClosed) -> list[Effect]:
         """Switch a pair off that does not realise what it expects."""

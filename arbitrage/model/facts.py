@@ -52,6 +52,8 @@ class FillBooked(msgspec.Struct, frozen=True, tag="fill_booked"):
     at_ns: int
     fill: Fill
     instrument: Instrument | None = None
+    fee_value_e8: int | None = None
+    """The fee in 1e-8 of the reporting asset, by the executable books of that moment; None when they gave no rate."""
 
 
 class LegDecided(msgspec.Struct, frozen=True, tag="leg_decided"):

@@ -162,7 +162,7 @@ def _fill_row(fact: FillBooked, key: tuple[int, int], scope: Scope) -> Row:
     fill = fact.fill
     where = (fill.venue, fill.market, scope.symbol(fill.market), fill.client_order_id, plain_text(fill.trade_id))
     amounts = (fill.side.value, fill.price_e8, fill.quantity_e8, fill.quote_e8, fill.fee_e8, fill.fee_asset, fill.is_maker)
-    return (*key, fact.at_ns, *where, *amounts)
+    return (*key, fact.at_ns, *where, *amounts, fact.fee_value_e8)
 
 
 def _opportunity_row(found: Opportunity, session: int) -> Row:

@@ -48,7 +48,7 @@ WHERE session = $1 AND client_order_id = $2"""
 INSERT_FILL = _insert(
     "fills",
     "session sequence at_ns venue market symbol client_order_id trade_id side price_e8 quantity_e8 quote_e8 fee_e8 fee_asset "
-    "is_maker",
+    "is_maker fee_value_e8",
 )
 INSERT_ENTRY = _insert("ledger_entries", "session sequence line at_ns account venue asset amount_e8")
 INSERT_SNAPSHOT = _insert("session_snapshots", "session journal_sequence at_ns version sha256 body")

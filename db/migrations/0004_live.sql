@@ -15,6 +15,9 @@ ALTER TABLE opportunities ADD COLUMN fx json NOT NULL DEFAULT '[]';
 -- From expected to realised profit, step by step (NULL: open, or closed before there was one).
 ALTER TABLE plans ADD COLUMN waterfall json;
 
+-- The fee in the reporting asset, by the executable books of that moment (NULL: they gave no rate).
+ALTER TABLE fills ADD COLUMN fee_value_e8 numeric(38,0);
+
 -- Kept for ever: what was left, what the venues said, what differed, what was adopted, cancelled and booked.
 CREATE TABLE restart_reports (
     session  integer NOT NULL REFERENCES sessions,

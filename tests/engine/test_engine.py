@@ -83,6 +83,22 @@ def test_filled_legs_complete_with_the_profit_that_balances_show() -> None:
     world.engine.ledger.check()
 
 
+def test_a_fill_says_what_its_fee_was_worth_when_it_came_and_nothing_without_a_book() -> None:
+    """Pains row 21: the fee's asset and its value are kept with every fill."""
+    world = trading_world()
+    world.decide()
+    by_market = {order.market: order for order in world.placed()}
+    world.fill(by_market[1])
+    (of_won,) = [fact for fact in world.facts() if isinstance(fact, FillBooked)]
+    assert of_won.fill.fee_asset == KRW and of_won.fee_value_e8 is not None
+    assert of_won.fee_value_e8 == pytest.approx(of_won.fill.fee_e8 / 1_401, rel=0.01), "sold by the won's own book"
+    for venue in (BINANCE, UPBIT):
+        world.feed(LinkDown(world.now_ns, venue, venue, tuple(range(len(MARKETS))), "cut"))
+    world.fill(by_market[0])
+    last = [fact for fact in world.facts() if isinstance(fact, FillBooked)][-1]
+    assert last.fill.fee_asset == BTC and last.fee_value_e8 is None
+
+
 def test_a_repeated_fill_is_counted_once() -> None:
     world = trading_world()
     world.decide()

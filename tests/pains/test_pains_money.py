@@ -75,6 +75,9 @@ def test_pain_21_whoever_pays_the_fee_no_leg_exceeds_the_balance_and_each_fill_s
             batch = rows_of_records([Record(1, (fact,), ((),))], 1, Scope("test", "test", house.settings.market_symbols))
             (row,) = batch[INSERT_FILL]
             assert fact.fill.fee_e8 in row and fact.fill.fee_asset in row
+            assert fact.fee_value_e8 is not None and row[-1] == fact.fee_value_e8
+            dollars_e8 = fact.fill.quote_e8 // (1 if fact.fill.venue == "binance" else 1_400)
+            assert 400 < fact.fee_value_e8 * 1_000_000 // dollars_e8 < 1_200, "0.05 to 0.1 % of what was traded, in USDT"
         await pass_s(10)
         await house.quiet()
         house.check_truth()
