@@ -9,25 +9,23 @@ from typing import Any
 
 from binance_account_lab import ASKS, BIDS, AccountLab, account_lab
 from jumping_loop import run_jumping
-from order_storm import instrument, storm
+from order_storm import PARTS, Weather, instrument, storm
 
 from arbitrage.model.instruments import FeePayment, FeeSchedule
 from arbitrage.model.money import E8
-from arbitrage.sim.exchange.faults import Fault, Kind
+from arbitrage.sim.exchange.faults import Kind
 from arbitrage.venues.binance.limits import BinanceLimits
 
-CALLS = ("order.place", "order.place", "POST /api/v3/order", "GET /api/v3/order", "GET /api/v3/myTrades")
-READS = ("GET /api/v3/account", "GET /api/v3/openOrders", "userDataStream.subscribe.signature", "GET /api/v3/time")
-STROKES: tuple[dict[str, Any], ...] = (
-    {"kind": Kind.LOST}, {"kind": Kind.LATE, "ms": 400}, {"kind": Kind.LATE, "ms": 2_500}, {"kind": Kind.LATE, "ms": 11_000},
-    {"kind": Kind.SLOW, "ms": 300}, {"kind": Kind.SLOW, "ms": 2_500}, {"kind": Kind.REPEATED}, {"kind": Kind.HALF_OPEN},
-    {"kind": Kind.ERROR_AFTER, "status": 503}, {"kind": Kind.ERROR_AFTER, "status": 502, "body": "<html>"},
-    {"kind": Kind.ERROR_AFTER, "status": 504, "body": '{"code":-1007,"msg":"Timeout waiting for response."}'},
-    {"kind": Kind.ERROR_BEFORE, "status": 503}, {"kind": Kind.HTML, "status": 403}, {"kind": Kind.CUT},
-)  # fmt: skip
-MESSAGES = (Kind.LOST, Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED, Kind.CUT)
-PARTS = ("0", "0.004", "0.02", "1", "1")
-"""What truly stands at the price that is seen: nothing, some, or enough."""
+WEATHER = Weather(
+    calls=("order.place", "order.place", "POST /api/v3/order", "GET /api/v3/order", "GET /api/v3/myTrades"),
+    reads=("GET /api/v3/account", "GET /api/v3/openOrders", "userDataStream.subscribe.signature", "GET /api/v3/time"),
+    news="executionReport",
+    private="/ws-api/v3",
+    strokes=(
+        {"kind": Kind.ERROR_AFTER, "status": 504, "body": '{"code":-1007,"msg":"Timeout waiting for response."}'},
+    ),
+    lasting=((0.05, {"kind": Kind.SKEW, "ms": -3_000, "for_s": 10}), (0.05, {"kind": Kind.SKEW, "ms": 3_000, "for_s": 10})),
+)
 
 
 class BinancePort:
@@ -38,7 +36,6 @@ class BinancePort:
     def __init__(self, lab: AccountLab, *, is_banned: bool) -> None:
         self._lab = lab
         self._is_banned = is_banned
-        """Bans come in runs of their own: what the wire held up would arrive during one although it was sent before."""
         self.exchange, self.faults = lab.exchange, lab.faults
         lab.markets = {"BTCUSDT": 0}
         lab.book(bids=[(price, "0") for price, _ in BIDS], asks=[(price, "0") for price, _ in ASKS])
@@ -63,31 +60,7 @@ class BinancePort:
         self._lab.book(bids=[("99990.01", near), ("99990.00", far)], asks=[("100009.99", near), ("100010.00", far)])
 
     def arm(self, dice: random.Random) -> None:
-        if self._is_banned and dice.random() < 0.7:
-            self._add(kind=Kind.BAN, for_s=dice.choice((2, 6)), at_s=dice.choice((0.0, 0.6, 2.0)))
-        strokes = [stroke for stroke in STROKES if not (self._is_banned and stroke["kind"] is Kind.SLOW)]
-        for _ in range(dice.choice((0, 1, 2, 3, 4))):
-            self._add(dice.choice(CALLS), times=dice.choice((1, 1, 2)), **dice.choice(strokes))
-        for endpoint in READS:
-            if dice.random() < 0.1:
-                self._add(endpoint, **dice.choice(strokes))
-        for _ in range(dice.choice((0, 1, 2))):
-            late_ms, skip, times = dice.choice((200, 1_500)), dice.choice((0, 0, 1, 2)), dice.choice((1, 4))
-            self._add("executionReport", kind=dice.choice(MESSAGES), ms=late_ms, skip=skip, times=times)
-        lasting: tuple[tuple[float, dict[str, Any]], ...] = (
-            (0.3, {"kind": Kind.NOT_FOUND, "ms": dice.choice((300, 3_000, 8_000)), "for_s": 30}),
-            (0.2, {"kind": Kind.SILENT_PRIVATE, "for_s": dice.choice((2, 8, 20))}),
-            (0.1, {"kind": Kind.SKEW, "ms": dice.choice((-3_000, 3_000)), "for_s": 10}),
-            (0.1, {"kind": Kind.CUT, "endpoint": "socket /ws-api/v3"}),
-            (0.1, {"kind": Kind.HALF_OPEN, "endpoint": "socket /ws-api/v3"}),
-            (0.1, {"kind": Kind.HTML, "endpoint": "connect /ws-api/v3", "times": 3}),
-        )
-        for chance, fault in lasting:
-            if dice.random() < chance:
-                self._add(**fault, at_s=dice.choice((0.0, 0.6, 2.0)))
-
-    def _add(self, endpoint: str = "*", **fields: Any) -> None:
-        assert self.faults.add(Fault(endpoint=endpoint, **fields))
+        WEATHER.arm(dice, self.faults, is_banned=self._is_banned)
 
 
 def binance_storm(seed: int) -> Counter[str]:

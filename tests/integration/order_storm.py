@@ -7,6 +7,7 @@ The venue in the storm is the simulated one, reached by the session's own socket
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import sys
 from collections import Counter
@@ -31,7 +32,7 @@ from arbitrage.model.facts import Fact, PlanClosed, PlanOpened
 from arbitrage.model.instruments import Instrument, Venue
 from arbitrage.model.orders import ClientOrderId, OrderState
 from arbitrage.sim.exchange.exchange import Exchange
-from arbitrage.sim.exchange.faults import Faults
+from arbitrage.sim.exchange.faults import Fault, Faults, Kind
 
 S = 1_000_000_000
 WAKE_S, LOOKS_PER_PICTURE = 0.1, 5
@@ -47,6 +48,60 @@ NOBODY = Venue("nobody")
 NEVER_REPORTED = ("absence_wrong", "absent_after_acknowledgement", "overfilled", "fill_without_order", "fill_unbookable",
                   "fill_too_old", "unknown_order", "difference")  # fmt: skip
 """What would mean that something was believed too early, missed, or done twice."""
+
+
+STROKES: tuple[dict[str, Any], ...] = (
+    {"kind": Kind.LOST}, {"kind": Kind.LATE, "ms": 400}, {"kind": Kind.LATE, "ms": 2_500}, {"kind": Kind.LATE, "ms": 11_000},
+    {"kind": Kind.SLOW, "ms": 300}, {"kind": Kind.SLOW, "ms": 2_500}, {"kind": Kind.REPEATED}, {"kind": Kind.HALF_OPEN},
+    {"kind": Kind.ERROR_AFTER, "status": 503}, {"kind": Kind.ERROR_AFTER, "status": 502, "body": "<html>"},
+    {"kind": Kind.ERROR_BEFORE, "status": 503}, {"kind": Kind.HTML, "status": 403}, {"kind": Kind.CUT},
+)  # fmt: skip
+"""What may befall a request at any venue."""
+MESSAGES = (Kind.LOST, Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED, Kind.CUT)
+PARTS = ("0", "0.004", "0.02", "1", "1")
+"""What truly stands at the price that is seen: nothing, some, or enough."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weather:
+    """One venue's faults: what they may strike there, and what only happens there."""
+
+    calls: tuple[str, ...]
+    reads: tuple[str, ...]
+    news: str
+    """The private message about an order."""
+    private: str
+    """Path of the private stream."""
+    strokes: tuple[dict[str, Any], ...]
+    lasting: tuple[tuple[float, dict[str, Any]], ...] = ()
+
+    def arm(self, dice: random.Random, faults: Faults, *, is_banned: bool) -> None:
+        """Arm faults for one arbitrage. Bans come in runs of their own: what the wire held up would arrive during one."""
+
+        def add(endpoint: str = "*", **fields: Any) -> None:
+            assert faults.add(Fault(endpoint=endpoint, **fields))
+
+        if is_banned and dice.random() < 0.7:
+            add(kind=Kind.BAN, for_s=dice.choice((2, 6)), at_s=dice.choice((0.0, 0.6, 2.0)))
+        strokes = [stroke for stroke in (*STROKES, *self.strokes) if not (is_banned and stroke["kind"] is Kind.SLOW)]
+        for _ in range(dice.choice((0, 1, 2, 3, 4))):
+            add(dice.choice(self.calls), times=dice.choice((1, 1, 2)), **dice.choice(strokes))
+        for endpoint in self.reads:
+            if dice.random() < 0.1:
+                add(endpoint, **dice.choice(strokes))
+        for _ in range(dice.choice((0, 1, 2))):
+            late_ms, skip, times = dice.choice((200, 1_500)), dice.choice((0, 0, 1, 2)), dice.choice((1, 4))
+            add(self.news, kind=dice.choice(MESSAGES), ms=late_ms, skip=skip, times=times)
+        everywhere: tuple[tuple[float, dict[str, Any]], ...] = (
+            (0.3, {"kind": Kind.NOT_FOUND, "ms": dice.choice((300, 3_000, 8_000)), "for_s": 30}),
+            (0.2, {"kind": Kind.SILENT_PRIVATE, "for_s": dice.choice((2, 8, 20))}),
+            (0.1, {"kind": Kind.CUT, "endpoint": f"socket {self.private}"}),
+            (0.1, {"kind": Kind.HALF_OPEN, "endpoint": f"socket {self.private}"}),
+            (0.1, {"kind": Kind.HTML, "endpoint": f"connect {self.private}", "times": 3}),
+        )
+        for chance, fault in (*everywhere, *self.lasting):
+            if dice.random() < chance:
+                add(**fault, at_s=dice.choice((0.0, 0.6, 2.0)))
 
 
 class Port(Protocol):

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jumping_loop import now_ns, run_jumping
-from order_storm import instrument, storm
+from order_storm import PARTS, Weather, instrument, storm
 from upbit_account_lab import UPBIT, credentials, venue_settings
 from upbit_lab import ASK, BID, STEP, TRADER, UpbitLab, serving
 
 from arbitrage.model.money import E8
-from arbitrage.sim.exchange.faults import Fault, Kind
+from arbitrage.sim.exchange.faults import Kind
 from arbitrage.venues.trading import AccountContext
 from arbitrage.venues.upbit.account_session import UpbitAccountSession
 from arbitrage.venues.upbit.limits import UpbitLimits
@@ -23,20 +23,18 @@ MARKETS = {"KRW-BTC": 1, "KRW-USDT": 2}
 BALANCES = {"KRW": "100000000", "BTC": "1", "USDT": "50000"}
 MIDDLE, SPREAD = 140_000_000, 100_000
 """What is seen of KRW-BTC without a premium, and between its best prices."""
-CALLS = ("POST /v1/orders", "POST /v1/orders", "POST /v1/orders", "GET /v1/order", "GET /v1/orders/uuids")
-READS = ("GET /v1/accounts", "GET /v1/orders/open", "GET /v1/orders/chance")
 NONCE_USED = '{"error":{"name":"nonce_used","message":"x"}}'
-STROKES: tuple[dict[str, Any], ...] = (
-    {"kind": Kind.LOST}, {"kind": Kind.LATE, "ms": 400}, {"kind": Kind.LATE, "ms": 2_500}, {"kind": Kind.LATE, "ms": 11_000},
-    {"kind": Kind.SLOW, "ms": 300}, {"kind": Kind.SLOW, "ms": 2_500}, {"kind": Kind.REPEATED}, {"kind": Kind.HALF_OPEN},
-    {"kind": Kind.ERROR_AFTER, "status": 503}, {"kind": Kind.ERROR_AFTER, "status": 502, "body": "<html>"},
-    {"kind": Kind.ERROR_AFTER, "status": 504}, {"kind": Kind.ERROR_BEFORE, "status": 503}, {"kind": Kind.HTML, "status": 403},
-    {"kind": Kind.ERROR_BEFORE, "status": 429, "body": "Too many API requests."}, {"kind": Kind.CUT},
-    {"kind": Kind.ERROR_BEFORE, "status": 401, "body": NONCE_USED},
-)  # fmt: skip
-MESSAGES = (Kind.LOST, Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED, Kind.CUT)
-PARTS = ("0", "0.004", "0.02", "1", "1")
-"""What truly stands at the price that is seen: nothing, some, or enough."""
+WEATHER = Weather(
+    calls=("POST /v1/orders", "POST /v1/orders", "POST /v1/orders", "GET /v1/order", "GET /v1/orders/uuids"),
+    reads=("GET /v1/accounts", "GET /v1/orders/open", "GET /v1/orders/chance"),
+    news="myOrder",
+    private="/websocket/v1/private",
+    strokes=(
+        {"kind": Kind.ERROR_AFTER, "status": 504},
+        {"kind": Kind.ERROR_BEFORE, "status": 429, "body": "Too many API requests."},
+        {"kind": Kind.ERROR_BEFORE, "status": 401, "body": NONCE_USED},
+    ),
+)
 DOLLARS = ("0", "500", "100000", "100000", "100000")
 Side = dict[str, str]
 
@@ -49,7 +47,6 @@ class UpbitPort:
     def __init__(self, lab: UpbitLab, *, is_banned: bool) -> None:
         self._lab = lab
         self._is_banned = is_banned
-        """Bans come in runs of their own: what the wire held up would arrive during one although it was sent before."""
         self.exchange, self.faults = lab.exchange, lab.faults
         steps = [STEP * rung for rung in range(40)]
         self._shown: dict[str, tuple[Side, Side]] = {
@@ -82,27 +79,7 @@ class UpbitPort:
         self._set("KRW-USDT", bids, asks)
 
     def arm(self, dice: random.Random) -> None:
-        if self._is_banned and dice.random() < 0.7:
-            self._add(kind=Kind.BAN, for_s=dice.choice((2, 6)), at_s=dice.choice((0.0, 0.6, 2.0)))
-        strokes = [stroke for stroke in STROKES if not (self._is_banned and stroke["kind"] is Kind.SLOW)]
-        for _ in range(dice.choice((0, 1, 2, 3, 4))):
-            self._add(dice.choice(CALLS), times=dice.choice((1, 1, 2)), **dice.choice(strokes))
-        for endpoint in READS:
-            if dice.random() < 0.1:
-                self._add(endpoint, **dice.choice(strokes))
-        for _ in range(dice.choice((0, 1, 2))):
-            self._add("myOrder", kind=dice.choice(MESSAGES), ms=dice.choice((200, 1_500)), skip=dice.choice((0, 0, 1, 2)),
-                      times=dice.choice((1, 4)))  # fmt: skip
-        lasting: tuple[tuple[float, dict[str, Any]], ...] = (
-            (0.3, {"kind": Kind.NOT_FOUND, "ms": dice.choice((300, 3_000, 8_000)), "for_s": 30}),
-            (0.2, {"kind": Kind.SILENT_PRIVATE, "for_s": dice.choice((2, 8, 20))}),
-            (0.1, {"kind": Kind.CUT, "endpoint": "socket /websocket/v1/private"}),
-            (0.1, {"kind": Kind.HALF_OPEN, "endpoint": "socket /websocket/v1/private"}),
-            (0.1, {"kind": Kind.HTML, "endpoint": "connect /websocket/v1/private", "times": 3}),
-        )
-        for chance, fault in lasting:
-            if dice.random() < chance:
-                self._add(**fault, at_s=dice.choice((0.0, 0.6, 2.0)))
+        WEATHER.arm(dice, self.faults, is_banned=self._is_banned)
 
     def _set(self, code: str, bids: Side, asks: Side) -> None:
         """Replace a book in one change."""
@@ -110,9 +87,6 @@ class UpbitPort:
         old_bids, old_asks = (dict.fromkeys(side, "0") for side in gone)
         self._shown[code] = (bids, asks)
         self._lab.book(code, old_bids | bids, old_asks | asks)
-
-    def _add(self, endpoint: str = "*", **fields: Any) -> None:
-        assert self.faults.add(Fault(endpoint=endpoint, **fields))
 
 
 def upbit_storm(seed: int) -> Counter[str]:
