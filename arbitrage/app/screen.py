@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from rich.console import Console, Group
@@ -59,7 +60,7 @@ class Screen:
 
     def close(self, summary: dict[str, object]) -> None:
         """Say in a few lines what the run did."""
-        rows = [f"{name}: {value}" for name, value in summary.items()]
+        rows = [f"{name}: {in_words(value)}" for name, value in summary.items()]
         self._console.print("\n".join(rows), markup=False)
 
     def _picture(self, running: Running) -> Group:
@@ -165,6 +166,22 @@ def feeds_line(view: EngineView) -> Text:
     refused = ", ".join(f"{reason} {count}" for reason, count in sorted(view.tally.refused.items(), key=lambda row: -row[1]))
     text.append(f"\nseen {view.tally.seen}, taken {view.tally.taken}; refused: {refused or 'none'}")
     return text
+
+
+def in_words(value: object) -> str:
+    """Write a value of the summary for people: names and values by commas, an empty one as none."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_nested(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_nested(inner) for inner in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _nested(value: object) -> str:
+    words = in_words(value)
+    return f"({words})" if isinstance(value, (Mapping, list, tuple)) and value else words
 
 
 def percent(ppm: int | None) -> str:

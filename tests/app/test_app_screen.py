@@ -120,10 +120,20 @@ def test_a_reader_that_left_ends_the_screen_without_an_error(tmp_path: Path) -> 
     assert asyncio.run(shown())
 
 
+SUMMARY: dict[str, object] = {
+    "frames": 7, "pnl": {"currency": "USDT", "realised": "[bold]1", "by": {"binance": [1, 2], "upbit": []}}, "refused": {},
+    "is_whole": True, "plan": None,
+}  # fmt: skip
+SUMMARY_LINES = [
+    "frames: 7", "pnl: currency USDT, realised [bold]1, by (binance (1, 2), upbit none)", "refused: none", "is_whole: yes",
+    "plan: none",
+]  # fmt: skip
+
+
 def test_the_summary_is_a_line_a_thing() -> None:
     out = io.StringIO()
-    Screen(DESCRIPTION, out).close({"frames": 7, "pnl": {"currency": "USDT", "realised": "[bold]1"}})
-    assert out.getvalue().splitlines() == ["frames: 7", "pnl: {'currency': 'USDT', 'realised': '[bold]1'}"]
+    Screen(DESCRIPTION, out).close(SUMMARY)
+    assert out.getvalue().splitlines() == SUMMARY_LINES
 
 
 @pytest.mark.parametrize(("ppm", "text"), [(None, ""), (0, "+0.000"), (12_345, "+1.234"), (-1_500, "-0.150")])
