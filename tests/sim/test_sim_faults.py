@@ -125,6 +125,21 @@ def test_acts_are_told_when_they_begin_and_end_even_if_nobody_looked_in_between(
     assert told[2:] == [(Kind.HALT, True), (Kind.HALT, False)] and faults.armed() == []
 
 
+def test_an_act_that_is_over_when_all_is_cleared_ends_once():
+    faults, clock = armed(Fault(Kind.BAN, for_s=2), Fault(Kind.SKEW, ms=3_000, for_s=60))
+    told: list[bool] = []
+
+    def hear(fault: Fault, is_begin: bool) -> None:
+        told.append(is_begin)
+        faults.skew_ns()  # a venue that hears of a ban reads its clock
+
+    faults.listen(hear)
+    faults.advance()
+    clock.pass_s(3)
+    faults.clear()
+    assert told == [True, False] and not faults.armed()
+
+
 def test_there_are_never_more_faults_nor_records_than_the_limits():
     faults, _ = armed(*(Fault(Kind.LOST, endpoint="y") for _ in range(RULES_MAX)))
     assert not faults.add(Fault(Kind.LATE)) and len(faults.armed()) == RULES_MAX

@@ -177,9 +177,9 @@ class Faults:
 
     def clear(self) -> None:
         """Disarm everything and end what lasts."""
-        for armed in tuple(self._armed):
+        cleared, self._armed = self._armed, []  # first: whoever is told of an end reads a clock, and comes here for it
+        for armed in cleared:
             self._end(armed)
-        self._armed.clear()
 
     def armed(self) -> list[Fault]:
         """Return what may still strike or lasts."""
