@@ -41,13 +41,11 @@ def said(capfd: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
     print("\n".join(lines))
 
 
-def swept(folder: Path, plant: str, deaths: Sequence[str], said: list[str], **fault: object) -> Tally:
+def swept(folder: Path, plant: str, deaths: Sequence[str], said: list[str], *faults: dict[str, object]) -> Tally:
     """Kill a broken daemon at these moments, and compare."""
     assert plant in PLANTS
-    sweep = Sweep(folder, SEED, said.append, program=(str(BROKEN_RUN), plant))
+    sweep = Sweep(folder, SEED, said.append, (str(BROKEN_RUN), plant), faults)
     try:
-        if fault:
-            sweep.house.control("POST", "/faults", fault)
         for number, point in enumerate(deaths):
             sweep.live_and_die(Kill(number, point))
         sweep.finish()
@@ -67,8 +65,8 @@ def test_an_order_that_is_sent_again_after_a_start_is_seen(data_folder: Path, sa
 
 
 def test_an_absence_that_is_believed_too_early_is_seen(data_folder: Path, said: list[str]) -> None:
-    late = {"venue": "upbit", "kind": "slow", "endpoint": "POST /v1/orders", "times": 0, "ms": 6_000}
-    found = swept(data_folder, "gullible", ["after-send@upbit"] * 2, said, **late)
+    hidden: dict[str, object] = {"venue": "upbit", "kind": "not_found", "ms": 60_000}
+    found = swept(data_folder, "gullible", ["after-send@upbit"], said, hidden)
     assert any("was taken for rejected" in words for words in found.last.lost), said
 
 

@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ SYMBOLS = {
     "binance": ("BTCUSDT", "ETHUSDT", "XRPUSDT", "SOLUSDT"),
     "upbit": ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL", "KRW-USDT"),
 }
+Fault = dict[str, Any]
 CHANGES: dict[str, Any] = {
     **{f"venues.{venue}.symbols": list(symbols) for venue, symbols in SYMBOLS.items()},
     "venues.binance.snapshot_levels": 100,
@@ -52,7 +53,7 @@ CHANGES: dict[str, Any] = {
 }
 """Fewer markets and shallower first pictures, because Binance counts the weight of every start in the same minute; what makes a
 sweep shorter; and no limit on losses, which governed legs and faults make, and which would end the sweep and prove nothing."""
-FAULTS: tuple[dict[str, Any], ...] = tuple(
+FAULTS: tuple[Fault, ...] = tuple(
     {"venue": venue, "endpoint": endpoint, "times": 0, **fault}
     for venue, endpoint, report in (("binance", "order.place", "executionReport"), ("upbit", "POST /v1/orders", "myOrder"))
     for endpoint, fault in (
@@ -110,7 +111,10 @@ Say = Callable[[str], None]
 class Sweep:
     """One data folder, its exchanges, and the daemons that die on it."""
 
-    def __init__(self, folder: Path, seed: int, say: Say, program: tuple[str, ...] = ("-m", "arbitrage")) -> None:
+    def __init__(
+        self, folder: Path, seed: int, say: Say, program: tuple[str, ...] = ("-m", "arbitrage"), faults: Sequence[Fault] = ()
+    ) -> None:
+        """Start the exchanges with these faults before all others. `program` is what Python runs in the daemon's place."""
         self.folder = folder
         self.tally = Tally()
         self._seed = seed
@@ -121,7 +125,7 @@ class Sweep:
         self.house = LiveHouse(folder, self._venues)
         self.house.program = program
         self.house.configure(CHANGES)
-        for fault in (*LOW_FEES, *FAULTS):
+        for fault in (*faults, *LOW_FEES, *FAULTS):
             self.house.control("POST", "/faults", fault)
         self.chronicle = Chronicle(self.house)
 
