@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+KILLS ?= 500
 # The peers pin older versions of what we use (uvloop, yarl), so the benchmark has an environment of its own.
 BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders clean systemd-lab
+.PHONY: help run demo-live test lint bench soak-orders killsweep clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +35,9 @@ bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofe
 
 soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a venue; options in ARGS, such as ARGS="--venue upbit --first 7"
 	@$(BIN)/python tests/integration/soak_orders.py $(ARGS)
+
+killsweep: $(VENV)/.dev ## Kill the daemon KILLS times (500), compare with the exchanges' truth each tenth; options in ARGS, such as ARGS="--seed 7"
+	@$(BIN)/python scripts/reliability/killsweep.py --kills $(KILLS) $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh

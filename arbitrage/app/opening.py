@@ -10,7 +10,8 @@ import os
 import socket
 
 from arbitrage.app.clock import EngineClock
-from arbitrage.app.door import Door
+from arbitrage.app.crash_points import CrashPoint
+from arbitrage.app.door import Door, Journal
 from arbitrage.app.identity import id_prefix
 from arbitrage.app.keeping import StoreJournal, StoreRecorder
 from arbitrage.app.kill_proof import KillProofs
@@ -29,13 +30,16 @@ from arbitrage.store.stores import Extras, Stores
 logger = logging.getLogger("arbitrage.daemon")
 
 
-async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, kind: type[Engine] = Engine) -> Running:
+async def open_running(
+    loaded: Loaded, clock: EngineClock, logs: Logs, kind: type[Engine] = Engine, crash: CrashPoint | None = None
+) -> Running:
     """Start the stores, take the lease and rebuild the engine from what they hold.
 
     Raises STORE_REFUSALS, RestoreRefused and RefusedToTrade.
     """
     settings = loaded.settings
-    extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max)
+    reached = crash.store if crash is not None else None
+    extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max, reached=reached)
     stores = await Stores.open(settings.store, settings.env, settings.session_name, clock, extras=extras)
     logs.hide((stores.postgres_endpoint().password, stores.redis_endpoint().password))
     for message in stores.messages:
@@ -57,7 +61,10 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, kind: typ
     if ahead_ns := clock.not_before(restored.newest_ns):
         logger.warning("the clock was set back: engine time goes on %.3f s ahead of it", ahead_ns / 1e9)
     metrics, proofs = Metrics(), KillProofs(stores.data_dir)
-    door = Door(engine, RealTiming(clock), StoreJournal(stores), StoreRecorder(stores, metrics, clock, proofs))
+    journal: Journal = StoreJournal(stores)
+    if crash is not None:
+        journal = crash.around(journal)
+    door = Door(engine, RealTiming(clock), journal, StoreRecorder(stores, metrics, clock, proofs))
     door.feed(restored.differences)
     door.feed(funding(settings, engine.ledger.nodes(), clock()))
     return Running(

@@ -19,6 +19,7 @@ import uvloop
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.connections import Connections
+from arbitrage.app.crash_points import armed
 from arbitrage.app.daemon import Daemon
 from arbitrage.app.exits import Exit
 from arbitrage.app.kill_file import KillFile
@@ -160,6 +161,7 @@ class _Trading:
         is_for_journal = is_journal(os.environ, sys.stdout)
         self._logs = Logs(settings.log, settings.env, redactor=loaded.redactor, stream=stream, for_journal=is_for_journal)
         self._logs.hide(hidden_texts(keys))
+        self._crash = armed(settings, orders.environ)
 
     async def run(self) -> tuple[int, Running]:
         """Start, trade, stop."""
@@ -169,6 +171,8 @@ class _Trading:
         early = KillFile(self._data_dir)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: early.write("signal SIGUSR1 during the start"))
         connections = Connections(settings, self._keys, self._clock, BanFile(self._data_dir))
+        if self._crash is not None:
+            self._crash.watch(connections)
         if orders.prepare is not None:
             orders.prepare(connections)
         try:
@@ -177,7 +181,7 @@ class _Trading:
             await check_databases(self._loaded)
             if refusals := await connections.check():
                 raise RefusedToTrade(f"MODE={settings.mode} is refused: {'; '.join(refusals)}")
-            running = await open_running(self._loaded, self._clock, self._logs, orders.engine)
+            running = await open_running(self._loaded, self._clock, self._logs, orders.engine, self._crash)
             attach(self._logs, running)
             daemon = Daemon(running, orders.reload, Notifier.from_environment(), connections)
             if orders.beside is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -20,19 +21,25 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write every byte or raise OSError; a short write is continued."""
+def write_all(descriptor: int, content: bytes, halfway: Callable[[], None] | None = None) -> None:
+    """Write every byte or raise OSError; a short write is continued. `halfway` is called when half of it is written."""
     view = memoryview(content)
+    if halfway is not None:
+        view = view[os.write(descriptor, view[: len(view) // 2]) :]
+        halfway()
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: temporary file, fsync, rename, folder fsync. Raises OSError; the old file then stands."""
+def write_durably(path: Path, content: bytes, halfway: Callable[[], None] | None = None) -> None:
+    """Replace `path` by `content`: temporary file, fsync, rename, folder fsync. Raises OSError; the old file then stands.
+
+    `halfway` is called when half of the temporary file is written.
+    """
     temporary = path.with_name(path.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        write_all(descriptor, content)
+        write_all(descriptor, content, halfway)
         os.fsync(descriptor)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -10,12 +10,14 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from arbitrage.model.entries import Posting
 from arbitrage.model.facts import Fact
 from arbitrage.store.files import make_private_folder, sync_folder, write_all, write_durably
 from arbitrage.store.locks import FolderLock
+from arbitrage.store.moments import DURING_APPEND, Reached
 from arbitrage.store.records import Record, decode_record, encode_record, read_header
 from arbitrage.store.segments import JournalRefused, Segment, TornTail, scan, segment_path
 
@@ -36,6 +38,7 @@ class Journal:
     def __init__(self, directory: Path, *, bytes_max: int, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> None:
         """Open and check the folder. Raises JournalRefused when another process holds it or it is damaged."""
         make_private_folder(directory)
+        self.reached: Reached | None = None
         self._directory = directory
         self._bytes_max = bytes_max
         self._segment_bytes_max = segment_bytes_max
@@ -167,7 +170,7 @@ class Journal:
         if self._descriptor is None:
             self._descriptor = os.open(segment.path, os.O_WRONLY | os.O_APPEND)
         try:
-            write_all(self._descriptor, line)
+            write_all(self._descriptor, line, None if self.reached is None else partial(self.reached, DURING_APPEND))
         except OSError:
             self._take_back(self._descriptor, segment.size)
             raise

@@ -15,6 +15,7 @@ import msgspec
 
 from arbitrage.store.dumps import take_dump
 from arbitrage.store.endpoints import PostgresEndpoint, connect_postgres
+from arbitrage.store.moments import DURING_MIGRATION, Reached
 
 ADVISORY_LOCK = 0x61726269  # "arbi"
 LOCK_TRIES_MAX = 300
@@ -149,7 +150,9 @@ async def plan(endpoint: PostgresEndpoint, directory: Path) -> list[Migration]:
         await connection.close()
 
 
-async def apply(endpoint: PostgresEndpoint, directory: Path, dumps: Path) -> MigrationReport:
+async def apply(
+    endpoint: PostgresEndpoint, directory: Path, dumps: Path, reached: Reached | None = None
+) -> MigrationReport:
     """Apply what is pending, each file in its own transaction, after a dump when the database holds tables.
 
     Two appliers at once are safe: the second waits for the first and finds nothing to do. Raises MigrationRefused,
@@ -165,7 +168,7 @@ async def apply(endpoint: PostgresEndpoint, directory: Path, dumps: Path) -> Mig
             dump = await take_dump(endpoint, dumps, await _dump_name(connection, todo[0]))
         await connection.execute(_BOOTSTRAP)
         for migration in todo:
-            await _apply_one(connection, migration)
+            await _apply_one(connection, migration, reached)
         return MigrationReport(tuple(migration.name for migration in todo), dump)
     finally:
         await connection.close()
@@ -185,7 +188,7 @@ async def _dump_name(connection: Any, first: Migration) -> str:
     return f"{stamp}-before-{first.number:04d}.dump"
 
 
-async def _apply_one(connection: Any, migration: Migration) -> None:
+async def _apply_one(connection: Any, migration: Migration, reached: Reached | None) -> None:
     try:
         async with connection.transaction():
             await connection.execute(migration.sql, timeout=MIGRATION_SECONDS_MAX)
@@ -195,6 +198,8 @@ async def _apply_one(connection: Any, migration: Migration) -> None:
                 migration.name,
                 migration.sha256,
             )
+            if reached is not None:
+                reached(DURING_MIGRATION)
     except asyncpg.PostgresError as error:
         words = " ".join(str(error).split())
         raise MigrationRefused(f"{migration.name}: {words} (SQLSTATE {error.sqlstate}); nothing of it was kept") from error

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from arbitrage.model.snapshots import SNAPSHOT_VERSION, Snapshot
 from arbitrage.store.files import make_private_folder, sync_folder, write_durably
+from arbitrage.store.moments import SNAPSHOT_FILE, Reached
 
 _MAGIC = "arbitrage-snapshot"
 _NAME = re.compile(r"^snapshot-(\d{20})-(\d{20})\.json$")
@@ -90,6 +92,7 @@ class SnapshotFiles:
         make_private_folder(directory)
         for unfinished in directory.glob("*.tmp"):
             unfinished.unlink()
+        self.reached: Reached | None = None
         self._directory = directory
         self._kept_max = kept_max
 
@@ -97,7 +100,8 @@ class SnapshotFiles:
         """Write durably and remove the oldest beyond the limit. Raises OSError; every older snapshot then still stands."""
         sha256, body = encode_snapshot(snapshot)
         path = self._directory / f"snapshot-{snapshot.journal_sequence:020d}-{snapshot.at_ns:020d}.json"
-        write_durably(path, f"{_MAGIC} {snapshot.version} {sha256}\n".encode() + body)
+        halfway = None if self.reached is None else partial(self.reached, SNAPSHOT_FILE)
+        write_durably(path, f"{_MAGIC} {snapshot.version} {sha256}\n".encode() + body, halfway)
         for old in self._paths()[: -self._kept_max]:
             old.unlink()
         sync_folder(self._directory)

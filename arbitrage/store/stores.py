@@ -28,6 +28,7 @@ from arbitrage.store.endpoints import (
 )
 from arbitrage.store.files import make_private_folder
 from arbitrage.store.journal import Journal
+from arbitrage.store.moments import Reached
 from arbitrage.store.redis_link import RedisLink
 from arbitrage.store.redis_logs import QUEUE_MAX, STREAM_LENGTH_MAX, RedisLogs, logs_key
 from arbitrage.store.redis_metrics import RedisMetrics, metrics_key
@@ -50,6 +51,8 @@ class Extras(msgspec.Struct, frozen=True):
     log_queue_max: int = QUEUE_MAX
     wants_redis: bool = True
     """False leaves Redis alone altogether (replay, tests)."""
+    reached: Reached | None = None
+    """Told of the `moments` of writing; nobody is, but in a test of recovery."""
 
 
 class StoresHealth(msgspec.Struct, frozen=True):
@@ -97,6 +100,7 @@ class Stores:
         self.journal = Journal(self.session_dir / "journal", bytes_max=settings.journal_bytes_max)
         self.writer = Writer(self.postgres_endpoint, self.journal, scope, clock, settings.writer_queue_max)
         self.writer.prepare = self._migrate
+        self._reached = self.journal.reached = self._files.reached = self.writer.reached = extras.reached
         self._link = RedisLink(self.redis_endpoint, clock)
         self.metrics = RedisMetrics(self._link, metrics_key(scope.env, scope.session_id), clock)
         limits = {"length_max": extras.stream_length_max, "queue_max": extras.log_queue_max}
@@ -282,7 +286,8 @@ class Stores:
     async def _migrate(self) -> None:
         if self._is_migrated:
             return
-        report = await migrations.apply(self.postgres_endpoint(), migrations.migrations_dir(), self.data_dir / "dumps")
+        dumps = self.data_dir / "dumps"
+        report = await migrations.apply(self.postgres_endpoint(), migrations.migrations_dir(), dumps, self._reached)
         self._is_migrated = True
         if report.applied:
             before = f", dump {report.dump.name} taken before" if report.dump else ""

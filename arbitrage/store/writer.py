@@ -22,6 +22,7 @@ from arbitrage.store.dumps import DumpRefused
 from arbitrage.store.endpoints import POSTGRES_FAULTS, PostgresEndpoint, connect_postgres
 from arbitrage.store.journal import Journal
 from arbitrage.store.migrations import MigrationRefused
+from arbitrage.store.moments import BEFORE_COMMIT, SNAPSHOT_ROW, Reached
 from arbitrage.store.rows import (
     Batch,
     ConfigurationRow,
@@ -92,6 +93,7 @@ class Writer:
         self._queue_max = queue_max
         self.prepare: Callable[[], Awaitable[None]] | None = None
         """Brings the tables up to date; called before each connection is used."""
+        self.reached: Reached | None = None
         self.counters = WriterCounters()
         self.written_sequence = 0
         self.last_error = ""
@@ -264,7 +266,7 @@ class Writer:
         records = self._tail.read(FACTS_PER_WRITE_MAX)
         if not records:
             return False
-        await self._execute(rows_of_records(records, self._session, self._scope))
+        await self._execute(rows_of_records(records, self._session, self._scope), BEFORE_COMMIT)
         self.counters.facts_written += records[-1].last_sequence - records[0].first_sequence + 1
         self.written_sequence = records[-1].last_sequence
         self._journal.mark_written(self.written_sequence)
@@ -286,7 +288,7 @@ class Writer:
             batch.update(rows_of_snapshot(snapshot, session))
         is_written = False
         try:
-            await self._execute(batch)
+            await self._execute(batch, SNAPSHOT_ROW if snapshot is not None else "")
             is_written = True
         finally:
             if not is_written:
@@ -298,13 +300,15 @@ class Writer:
         self.counters.rows_written += sum(map(len, batch.values()))
         return True
 
-    async def _execute(self, batch: Batch) -> None:
+    async def _execute(self, batch: Batch, moment: str) -> None:
         with self._busy():
             async with asyncio.timeout(WRITE_SECONDS_MAX), self._connection.transaction():
                 await self._check_epoch()
                 for statement, rows in batch.items():
                     if rows:
                         await self._connection.executemany(statement, rows)
+                if self.reached is not None and moment:
+                    self.reached(moment)
 
     async def _check_epoch(self) -> None:
         """Refuse to write for a session that another instance has taken over; it cannot be taken while this write goes on."""

@@ -102,6 +102,8 @@ class AccountSession(ABC):
         self._clock = account.context.wiring.clock
         self.send_delays_ns: deque[int] = deque(maxlen=SEND_DELAYS_KEPT)
         """From the hand-over of an order to its last signed byte in the socket's hands, waits included; the newest."""
+        self.on_sent: Callable[[], None] | None = None
+        """Told when an order's last byte is in the socket's hands; nobody is, but in a test of recovery."""
         self._handed_ns: dict[ClientOrderId, int] = {}
         self._under_way = EffectsUnderWay(self._carry_out)
 
@@ -152,6 +154,8 @@ class AccountSession(ABC):
         handed_ns = self._handed_ns.pop(client_order_id, None)
         if handed_ns is not None:
             self.send_delays_ns.append(self._clock() - handed_ns)
+        if self.on_sent is not None:
+            self.on_sent()
 
     def emit(self, *events: VenueEvent) -> None:
         """Hand events over in this order."""

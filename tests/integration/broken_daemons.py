@@ -16,18 +16,20 @@ from arbitrage.market.diff_book import DiffBook
 from arbitrage.model.effects import CancelOrder, Effect, PlaceOrder, QueryOrder, VenueEffect
 from arbitrage.model.events import (
     AccountLinkDown,
+    AccountLinkUp,
     BookDiff,
     BookFull,
     ClockMeasured,
     Event,
     InstrumentsRead,
+    OrderAbsent,
     OrderEnded,
     OrderFilled,
     WalletsRead,
 )
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import TradingStatus
-from arbitrage.model.orders import ClientOrderId, Order
+from arbitrage.model.orders import ClientOrderId, Order, OrderState
 from arbitrage.model.snapshots import Snapshot
 
 DAY_MS = 86_400_000
@@ -162,6 +164,26 @@ class Amnesiac(Engine):
 def forgets_bans(connections: Connections) -> None:
     """Let a ban be forgotten with the process."""
     setattr(connections, "note_bans", lambda: None)  # noqa: B010 - a method in the place of another, which mypy rightly refuses
+
+
+class Repeating(Engine):
+    """Sends again, once an account is there, every order of which it does not know the end: as naive programs recover."""
+
+    def step(self, event: Event) -> Sequence[Effect]:
+        effects = super().step(event)
+        if isinstance(event, AccountLinkUp):
+            left = [order for order, _ in self.desk.unfinished() if order.venue == event.venue]
+            effects = [*(PlaceOrder(msgspec.structs.replace(order, valid_until_ns=0)) for order in left), *effects]
+        return effects
+
+
+class Gullible(Engine):
+    """Believes the first "does not exist"."""
+
+    def step(self, event: Event) -> Sequence[Effect]:
+        if isinstance(event, OrderAbsent):
+            event = OrderEnded(event.at_ns, event.client_order_id, OrderState.REJECTED, 0, "does not exist")
+        return super().step(event)
 
 
 class Timeless(Engine):

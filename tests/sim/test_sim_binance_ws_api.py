@@ -300,6 +300,16 @@ def test_a_slow_request_is_carried_out_late_and_counts_even_when_too_late():
     assert (executed(lab), answers(client)[0]["error"]["code"]) == (0, -1021)
 
 
+def test_a_slow_request_arrives_although_its_sender_is_gone():
+    lab, client = place_under(Kind.SLOW, ms=4_000)
+    client.session.on_close()
+    assert client.session.is_owed
+    for _ in range(2):
+        lab.pass_ms(2_000)
+        lab.server.flush(0)
+    assert executed(lab) == 1 and not client.session.is_owed and client.pipe.take() == []
+
+
 def test_after_ten_seconds_the_api_gives_up_and_the_outcome_is_unknown():
     lab, client = place_under(Kind.LATE, ms=30_000)
     lab.pass_ms(10_000)

@@ -127,6 +127,8 @@ class BinanceServer:
         """Close the 100 ms window with this number."""
         for market in self.markets.values():
             market.flush(index)
+        if self.private is not None:
+            self.private.on_window()
 
     def announce_shutdown(self) -> None:
         """Send serverShutdown to every connection."""

@@ -61,6 +61,8 @@ class BinancePrivate:
         self.calls: dict[str, Call] = {**venue.public_calls, **account.calls, **self.trading.calls}
         self.gateway = Gateway(self.calls, self.ring, venue.limits, venue.clock, venue.violations, self.faults, self.arm)
         self._sessions: dict[WsApiSession, None] = {}
+        self._gone: dict[WsApiSession, None] = {}
+        """Closed connections of which something is still on its way here."""
         self._execution_id = 8_641_983
         self._fill: Fault | None = None
         """A fill that is to happen before the next cancel is looked at."""
@@ -73,6 +75,13 @@ class BinancePrivate:
         session = WsApiSession(pipe, self.gateway, self._forget, options)
         self._sessions[session] = None
         return session
+
+    def on_window(self) -> None:
+        """Let what closed connections had sent arrive when it is due."""
+        for session in tuple(self._gone):
+            session.on_second()
+            if not session.is_owed:
+                del self._gone[session]
 
     def sessions(self) -> tuple[WsApiSession, ...]:
         return tuple(self._sessions)
@@ -136,3 +145,5 @@ class BinancePrivate:
 
     def _forget(self, session: WsApiSession) -> None:
         self._sessions.pop(session, None)
+        if session.is_owed:
+            self._gone[session] = None

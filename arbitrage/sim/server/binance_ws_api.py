@@ -82,7 +82,8 @@ class WsApiSession:
         """The number of the account's event subscription, while there is one."""
         self._outbox: Outbox[bytes] = Outbox(gateway.faults, gateway.clock, self._send, pipe.abort)
         self._slow: list[tuple[int, int, bytes]] = []
-        """Requests that arrive late by a fault: when, in which order, what."""
+        """Requests that arrive late by a fault, even when their connection is over: when, in which order, what."""
+        self._is_closed = False
         self._methods: dict[str, Callable[[SignedRequest], object]] = {
             "session.logon": self._logon,
             "session.status": lambda _: self._status(),
@@ -128,11 +129,22 @@ class WsApiSession:
     def on_second(self) -> None:
         """Carry out what arrives late, send what is late by now."""
         while self._slow and self._slow[0][0] <= self._gateway.clock():
-            self._carry_out(heapq.heappop(self._slow)[2], None)
-        self._outbox.release()
+            payload = heapq.heappop(self._slow)[2]
+            if self._is_closed:
+                self._answer(payload)
+            else:
+                self._carry_out(payload, None)
+        if not self._is_closed:
+            self._outbox.release()
+
+    @property
+    def is_owed(self) -> bool:
+        """Tell whether something of it is still on its way here."""
+        return bool(self._slow)
 
     def on_close(self) -> None:
         self.subscription = None
+        self._is_closed = True
         self._forget(self)
 
     def _send(self, payload: bytes) -> None:
