@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", dest="seconds", type=duration, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
     )
+    parser.add_argument(
+        "--standby",
+        action="store_true",
+        help="wait while another instance trades for the session, and take over when it is gone",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         return load(arguments.config or find_config_dir(os.environ), os.environ)
 
     async def work() -> int:
-        status, _ = await trade(read(), Orders(reload=read, seconds=arguments.seconds))
+        status, _ = await trade(read(), Orders(reload=read, seconds=arguments.seconds, is_standby=arguments.standby))
         return status
 
     return guarded(work)

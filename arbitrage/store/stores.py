@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -50,6 +50,8 @@ class Extras(msgspec.Struct, frozen=True):
     log_queue_max: int = QUEUE_MAX
     wants_redis: bool = True
     """False leaves Redis alone altogether (replay, tests)."""
+    before_tables: Callable[[Stores], Awaitable[None]] | None = None
+    """Called once the servers are there, before any table is touched: what refuses here has changed nothing."""
 
 
 class StoresHealth(msgspec.Struct, frozen=True):
@@ -91,6 +93,7 @@ class Stores:
         self._embedded_error = ""
         self._embedded_restarts = 0
         self._wants_redis = extras.wants_redis
+        self._before_tables = extras.before_tables
         self._is_migrated = False
         make_private_folder(self.session_dir)
         self._files = SnapshotFiles(self.session_dir / "snapshots", kept_max=settings.snapshots_kept)
@@ -128,6 +131,11 @@ class Stores:
                 stores.journal.close()
                 await asyncio.to_thread(stores.embedded.stop)
         return stores
+
+    @property
+    def is_postgres_shared(self) -> bool:
+        """Whether others may reach the database: the embedded one has this process alone for a client."""
+        return self._fixed_postgres is not None
 
     def postgres_endpoint(self) -> PostgresEndpoint:
         """Return where PostgreSQL is; an embedded one may move to another port when it restarts."""
@@ -241,9 +249,14 @@ class Stores:
                 group.create_task(self.metrics.run(), name="store.metrics")
                 group.create_task(self.logs.run(), name="store.logs")
 
-    async def close(self) -> None:
-        """Write what waits, for at most DRAIN_SECONDS_MAX, then close and stop everything. Cancel `run` before."""
+    async def close(self, *, before_servers: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Write what waits, for at most DRAIN_SECONDS_MAX, then close and stop everything. Cancel `run` before.
+
+        `before_servers` is called when all is written and the servers still run.
+        """
         await self.writer.drain(DRAIN_SECONDS_MAX)
+        if before_servers is not None:
+            await before_servers()
         if self._wants_redis and self._link.is_up:
             while self.logs.waiting and await self.logs.publish():
                 continue
@@ -257,6 +270,8 @@ class Stores:
             self.messages.append(f"journal {torn.file}: a torn last append was cut, {torn.bytes_cut} bytes at {torn.offset}")
         await asyncio.to_thread(self.embedded.start)
         self.messages += self.embedded.messages
+        if self._before_tables is not None:
+            await self._before_tables(self)
         try:
             await self._migrate()
             held = await archive.last_sequence(self.postgres_endpoint(), self.scope)
