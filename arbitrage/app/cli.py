@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
@@ -10,13 +11,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from arbitrage import __version__
-from arbitrage.app import cycles_command, demo, drill_command, migrate_command, replay_command, report_command, run_command
+from arbitrage.app import run_command
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
 from arbitrage.app.modes import refusal
 from arbitrage.app.operator_command import OperatorCommand
 from arbitrage.ops.config_command import ConfigCommand
-from arbitrage.sim.main import main as sim_main
 
 
 class Subcommand(Protocol):
@@ -27,6 +27,21 @@ class Subcommand(Protocol):
     def run(self, arguments: argparse.Namespace, /) -> int: ...
 
 
+class Later:
+    """A module that is read when its word is used: a daemon's start, which may be waited for, reads no simulated exchange."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"arbitrage.app.{name}"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        importlib.import_module(self._name).add_arguments(parser)
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        return int(importlib.import_module(self._name).run(arguments))
+
+
+demo, drill_command, report_command = Later("demo"), Later("drill_command"), Later("report_command")
+replay_command, cycles_command, migrate_command = Later("replay_command"), Later("cycles_command"), Later("migrate_command")
 COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
     ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", run_command),
     (
@@ -103,9 +118,8 @@ def _command(
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the whole command line."""
-
+def build_parser(only: str = "") -> argparse.ArgumentParser:
+    """Build the command line; with `only` a command's name, the options of that one alone."""
     parser = argparse.ArgumentParser(
         prog="arbitrage",
         description="Cross-venue arbitrage daemon: Binance and Upbit, KRW against USDT, on paper unless told otherwise.",
@@ -117,8 +131,9 @@ def build_parser() -> argparse.ArgumentParser:
     _command(commands, "sim", "serve simulated exchanges on loopback", "arbitrage sim --scenario synthetic --seed 7 --json")
     for name, summary, example, module in COMMANDS:
         command = _command(commands, name, summary, example)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        if only in ("", name):
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
     return parser
 
 
@@ -133,8 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["sim"]:
             # The simulated exchanges read their own words, so that a room below needs no knowledge of this command line.
-            return sim_main(words[1:], clock=EngineClock())
-        arguments = build_parser().parse_args(words)
+            return int(importlib.import_module("arbitrage.sim.main").main(words[1:], clock=EngineClock()))
+        named = words[0] if words and not words[0].startswith("-") else ""
+        arguments = build_parser(named).parse_args(words)
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status

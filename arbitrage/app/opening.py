@@ -109,7 +109,7 @@ class Claim:
         known = file.read()
         lease = Lease(stores.postgres_endpoint, stores.scope, holder_of(stores), boot_ns)
         try:
-            epoch = await lease.take(known, self._clock(), waits=self._standing_by)
+            epoch = await lease.take(known, self._clock, waits=self._standing_by)
         except LeaseHeld as held:
             raise RefusedToTrade(str(held)) from None
         except POSTGRES_FAULTS as error:

@@ -61,6 +61,8 @@ _BEAT = """WITH beaten AS (
     UPDATE lease_beats SET beats = beats + 1, lasts_ms = $4, beaten_at = clock_timestamp()
     WHERE env = $1 AND session_id = $2 AND epoch = $3 RETURNING epoch
 ) SELECT leases.epoch, holder, EXISTS (SELECT FROM beaten) AS is_beaten FROM leases WHERE env = $1 AND session_id = $2"""
+_STANDS = """SELECT leases.epoch, holder, lease_beats.epoch = $3 AND $4::integer >= 0 AS is_beaten
+FROM leases JOIN lease_beats USING (env, session_id) WHERE env = $1 AND session_id = $2"""
 _END_HOLDER = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND pid <> pg_backend_pid() AND {_OUR_LOCK}"
 _END_WRITERS = """SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE granted AND pid <> pg_backend_pid() AND relation = 'leases'::regclass AND mode IN ('RowShareLock', 'RowExclusiveLock')"""
@@ -217,17 +219,20 @@ class Lease:
         finally:
             self.drop()
 
-    async def take(self, known_epoch: int, at_ns: int, *, waits: Callable[[str], None] | None = None) -> int:
+    async def take(
+        self, known_epoch: int, now: Callable[[], int], *, waits: Callable[[str], None] | None = None
+    ) -> int:
         """Take the lease and count the epoch up. Raises LeaseHeld, NotMigrated or one of POSTGRES_FAULTS.
 
-        With `waits` nobody is refused: it is told who holds the lease at every look.
+        `now` tells the time that people are told, in nanoseconds. With `waits` nobody is refused: it is told who holds the
+        lease at every look.
         """
         watch, began_ns = Watch(), self._clock()
         while True:
             try:
                 seen = await self.look()
                 if seen is None or self._may_take(watch, seen):
-                    if await self._try_take(watch, seen, known_epoch, at_ns):
+                    if await self._try_take(watch, seen, known_epoch, now()):
                         return self.epoch
                 elif waits is None and (watch.is_alive(seen) or self._clock() - began_ns > TAKE_SECONDS_MAX * 1e9):
                     self.drop()
@@ -285,19 +290,21 @@ class Lease:
                 self._confirmed_ns = 0
 
     async def _beat(self, lasts_s: float) -> None:
-        began_ns = self._clock()
+        began_ns, is_locked = self._clock(), True
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             if self._connection is None:
                 self._connection = await connect_postgres(self._endpoint())
-                if not await self._connection.fetchval(_LOCK, self._lock):
-                    raise TimeoutError("another instance holds the lock")
                 await self._connection.execute(_BEATS_MAY_BE_LOST)
-            row = await self._connection.fetchrow(_BEAT, *self._key, self.epoch, round(lasts_s * 1000))
+                is_locked = await self._connection.fetchval(_LOCK, self._lock)
+            beat = (self.epoch, round(lasts_s * 1000))
+            row = await self._connection.fetchrow(_BEAT if is_locked else _STANDS, *self._key, *beat)
         if row is None or row["epoch"] != self.epoch or not row["is_beaten"]:
             is_gone = row is None or row["epoch"] == self.epoch
             found = "its row is gone" if is_gone else f"epoch {row['epoch']} of {row['holder']}"
             self.trouble = f"fenced: {found}, ours is {self.epoch}"
             raise Fenced(self.trouble)
+        if not is_locked:
+            raise TimeoutError("another instance holds the lock")
         self._confirmed_ns = began_ns
 
     def _may_take(self, watch: Watch, seen: Seen) -> bool:

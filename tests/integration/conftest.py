@@ -18,6 +18,7 @@ from arbitrage.model.settings import StoreSettings
 from arbitrage.store.embedded import Embedded, postgres_of, redis_of
 from arbitrage.store.endpoints import PostgresEndpoint, RedisEndpoint
 
+sys.path.append(str(Path(__file__).parents[2] / "scripts" / "reliability"))  # the kill sweep is no test
 sys.path.append(str(Path(__file__).parents[1] / "store"))  # the store's own tests keep `store_world` there
 _NUMBERS = itertools.count(1)
 

@@ -55,7 +55,7 @@ class Kept:
 
 async def kept(endpoint: PostgresEndpoint, name: str, **named: Any) -> Kept:
     held = lease(endpoint, name, **named)
-    await held.take(0, 1)
+    await held.take(0, lambda: 1)
     found = Kept(held)
     await eventually(lambda: held.left_ns > 0)
     return found
@@ -66,7 +66,7 @@ def test_every_start_has_a_higher_number_even_when_the_folder_knows_more_than_th
         found = []
         for known in (0, 0, 41, 3):
             each = lease(endpoint, "a")
-            found.append(await each.take(known, 1))
+            found.append(await each.take(known, lambda: 1))
             await each.give_back()
         return found
 
@@ -76,14 +76,14 @@ def test_every_start_has_a_higher_number_even_when_the_folder_knows_more_than_th
 def test_a_second_instance_is_refused_at_once_by_name_and_another_session_is_not(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         first = await kept(endpoint, "host-a process 7")
-        for refuse in (lease(endpoint, "b").take(0, 2), lease(endpoint, "b").refuse_if_held()):
+        for refuse in (lease(endpoint, "b").take(0, lambda: 2), lease(endpoint, "b").refuse_if_held()):
             began = time.monotonic()
             with pytest.raises(LeaseHeld, match=r"session main of test .*: host-a process 7 since 1970-01-01T.*Z, epoch 1$"):
                 await refuse
             assert time.monotonic() - began < 0.5
         other = lease(endpoint, "b", Scope("test", "other"))
         await other.refuse_if_held()
-        assert await other.take(0, 2) == 1
+        assert await other.take(0, lambda: 2) == 1
         other.drop()
         assert not first.changes
         await first.die()
@@ -95,7 +95,7 @@ def test_a_killed_holder_is_followed_once_it_must_be_silent_and_not_before(endpo
     async def scene() -> None:
         first = await kept(endpoint, "a")
         waiting: list[str] = []
-        second = asyncio.ensure_future(lease(endpoint, "b").take(0, 2, waits=waiting.append))
+        second = asyncio.ensure_future(lease(endpoint, "b").take(0, lambda: 2, waits=waiting.append))
         await asyncio.sleep(0.5)
         assert not second.done() and waiting[-1].startswith("a since")
         end_ns = time.monotonic_ns() + first.lease.left_ns
@@ -113,11 +113,11 @@ def test_who_gives_the_lease_back_or_is_known_to_have_ended_is_followed_at_once(
         await first.die()
         began = time.monotonic()
         heir = lease(endpoint, "b", keeper="boot 1 folder 2")
-        assert await heir.take(0, 2) == 2
+        assert await heir.take(0, lambda: 2) == 2
         await heir.rest()
         assert heir.silence()
         await heir.give_back()
-        assert await lease(endpoint, "c").take(0, 3) == 3
+        assert await lease(endpoint, "c").take(0, lambda: 3) == 3
         assert time.monotonic() - began < 0.5
 
     asyncio.run(scene())
@@ -126,8 +126,8 @@ def test_who_gives_the_lease_back_or_is_known_to_have_ended_is_followed_at_once(
 def test_a_holder_that_starts_or_stops_is_not_followed_while_it_writes(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         first = lease(endpoint, "a")
-        await first.take(0, 1)
-        second = asyncio.ensure_future(lease(endpoint, "b").take(0, 2, waits=lambda holder: None))
+        await first.take(0, lambda: 1)
+        second = asyncio.ensure_future(lease(endpoint, "b").take(0, lambda: 2, waits=lambda holder: None))
         await asyncio.sleep(EXPIRY_SECONDS + 0.5)
         assert not second.done(), "a start takes longer than a beat"
         await first.give_back()
@@ -139,12 +139,12 @@ def test_a_holder_that_starts_or_stops_is_not_followed_while_it_writes(endpoint:
 def test_a_frozen_holder_with_a_write_under_way_is_followed_and_finds_itself_fenced(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         frozen = lease(endpoint, "frozen")
-        await frozen.take(0, 1)
+        await frozen.take(0, lambda: 1)
         writes = await connect_postgres(endpoint)
         await writes.execute("BEGIN")
         await writes.fetchval("SELECT epoch FROM leases FOR SHARE")
         await fetch(endpoint, "UPDATE lease_beats SET lasts_ms = 1600")  # as the first beat after the start would
-        assert await lease(endpoint, "heir").take(0, 2, waits=lambda holder: None) == 2
+        assert await lease(endpoint, "heir").take(0, lambda: 2, waits=lambda holder: None) == 2
         with pytest.raises(Fenced, match=r"epoch 2 of heir, ours is 1"):
             for _ in range(2):  # the connection was ended with the lock
                 await frozen.run(lambda: None)
@@ -173,7 +173,7 @@ def test_a_holder_that_cannot_beat_is_silent_before_anybody_may_follow(endpoint:
 
     async def scene() -> None:
         held = Lease(lambda: endpoint, SCOPE, Holder("a"), lambda: now[0])
-        await held.take(0, 1)
+        await held.take(0, lambda: 1)
         assert held.silence(), "nothing is sent before the first beat"
         beats = Kept(held)
         await eventually(lambda: not held.silence())
@@ -190,7 +190,7 @@ def test_a_holder_that_cannot_beat_is_silent_before_anybody_may_follow(endpoint:
 def test_a_database_that_nobody_else_reaches_silences_nobody(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         alone = lease(endpoint, "a", is_shared=False)
-        await alone.take(0, 1)
+        await alone.take(0, lambda: 1)
         assert alone.left_ns <= 0 and alone.silence() == ""
         alone.drop()
 
@@ -202,7 +202,7 @@ def test_a_holder_that_loses_its_connection_says_so_at_once_and_takes_the_same_e
 ) -> None:
     async def scene() -> None:
         first = await kept(endpoint, "a")
-        second = asyncio.ensure_future(lease(endpoint, "b").take(0, 2, waits=lambda holder: None))
+        second = asyncio.ensure_future(lease(endpoint, "b").take(0, lambda: 2, waits=lambda holder: None))
         for losses in (1, 2):
             began = time.monotonic()
             await fetch(endpoint, KILL_HOLDER)  # as a restarted database forgets its locks, while the holder still runs
@@ -222,7 +222,7 @@ def test_an_old_holder_that_comes_back_after_a_takeover_is_fenced_for_good(endpo
         old = await kept(endpoint, "old")
         await old.die()
         new = lease(endpoint, "new")
-        assert await new.take(0, 2) == 2
+        assert await new.take(0, lambda: 2) == 2
         await new.give_back()  # even when the new one has gone again, the old one must not go on
         with pytest.raises(Fenced, match=r"epoch 2 of new, ours is 1"):
             await old.lease.run(lambda: None)
@@ -235,7 +235,7 @@ def test_a_lost_row_fences_too(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         for table in ("leases", "lease_beats"):
             held = lease(endpoint, "a")
-            await held.take(0, 1)
+            await held.take(0, lambda: 1)
             await fetch(endpoint, f"DELETE FROM {table}")
             with pytest.raises(Fenced, match="its row is gone"):
                 await held.run(lambda: None)
@@ -247,19 +247,19 @@ def test_a_lost_row_fences_too(endpoint: PostgresEndpoint) -> None:
 def test_what_an_older_version_holds_is_refused_while_it_is_connected(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         older = lease(endpoint, "older")
-        await older.take(0, 1)
+        await older.take(0, lambda: 1)
         await fetch(endpoint, "DELETE FROM lease_beats")
         with pytest.raises(LeaseHeld, match="older"):
-            await lease(endpoint, "b").take(0, 2)
+            await lease(endpoint, "b").take(0, lambda: 2)
         older.drop()
-        assert await lease(endpoint, "b").take(0, 2) == 2
+        assert await lease(endpoint, "b").take(0, lambda: 2) == 2
 
     asyncio.run(scene())
 
 
 def test_a_database_without_the_tables_is_told_apart_from_one_that_is_away(postgres: PostgresEndpoint) -> None:
     with pytest.raises(NotMigrated):
-        asyncio.run(lease(postgres, "a").take(0, 1))
+        asyncio.run(lease(postgres, "a").take(0, lambda: 1))
     asyncio.run(lease(postgres, "a").refuse_if_held())
 
 
@@ -269,7 +269,7 @@ def test_a_standby_survives_a_database_that_is_away(endpoint: PostgresEndpoint, 
     async def scene() -> None:
         told: list[str] = []
         waits = Lease(lambda: where[0], SCOPE, Holder("b"), time.monotonic_ns)
-        task = asyncio.ensure_future(waits.take(0, 2, waits=told.append))
+        task = asyncio.ensure_future(waits.take(0, lambda: 2, waits=told.append))
         await until(lambda: len(told) > 2)
         assert told[-1].startswith("unknown (") and not task.done()
         where[0] = endpoint
@@ -283,3 +283,16 @@ def test_the_folder_remembers_the_highest_epoch(tmp_path: Path) -> None:
     assert file.read() == 0
     file.write(7)
     assert EpochFile(tmp_path).read() == 7
+
+
+def test_a_holder_that_was_taken_over_hears_of_it_while_its_successor_holds_the_lock(endpoint: PostgresEndpoint) -> None:
+    async def scene() -> None:
+        old = await kept(endpoint, "old")
+        await old.die()
+        new = await kept(endpoint, "new")
+        with pytest.raises(Fenced, match=r"epoch 2 of new, ours is 1"):
+            await old.lease.run(lambda: None)
+        assert not new.changes
+        await new.die()
+
+    asyncio.run(scene())
