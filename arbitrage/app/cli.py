@@ -7,16 +7,13 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from arbitrage import __version__
 from arbitrage.app import run_command
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
-from arbitrage.app.modes import refusal
-from arbitrage.app.operator_command import OperatorCommand
-from arbitrage.ops.config_command import ConfigCommand
 
 
 class Subcommand(Protocol):
@@ -28,20 +25,45 @@ class Subcommand(Protocol):
 
 
 class Later:
-    """A module that is read when its word is used: a daemon's start, which may be waited for, reads no simulated exchange."""
+    """A word whose module is read when the word is used: who starts second is not to wait for the simulated exchanges' code."""
 
-    def __init__(self, name: str) -> None:
-        self._name = f"arbitrage.app.{name}"
+    def __init__(self, make: Callable[[], Subcommand]) -> None:
+        self._make = make
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        importlib.import_module(self._name).add_arguments(parser)
+        self._make().add_arguments(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
-        return int(importlib.import_module(self._name).run(arguments))
+        return self._make().run(arguments)
 
 
-demo, drill_command, report_command = Later("demo"), Later("drill_command"), Later("report_command")
-replay_command, cycles_command, migrate_command = Later("replay_command"), Later("cycles_command"), Later("migrate_command")
+def _module(name: str) -> Later:
+    def make() -> Subcommand:
+        module: Any = importlib.import_module(f"arbitrage.{name}")
+        found: Subcommand = module
+        return found
+
+    return Later(make)
+
+
+def _operator(word: str) -> Later:
+    def make() -> Subcommand:
+        command: Any = importlib.import_module("arbitrage.app.operator_command")
+        found: Subcommand = command.OperatorCommand(word)
+        return found
+
+    return Later(make)
+
+
+def _config() -> Subcommand:
+    command: Any = importlib.import_module("arbitrage.ops.config_command")
+    found: Subcommand = command.ConfigCommand(importlib.import_module("arbitrage.app.modes").refusal)
+    return found
+
+
+demo, drill_command, report_command = _module("app.demo"), _module("app.drill_command"), _module("app.report_command")
+replay_command, cycles_command = _module("app.replay_command"), _module("app.cycles_command")
+migrate_command, config_command = _module("app.migrate_command"), Later(_config)
 COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
     ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", run_command),
     (
@@ -56,31 +78,31 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         "arbitrage drill lost-ack",
         drill_command,
     ),
-    ("status", "ask the running daemon how it stands", "arbitrage status --json", OperatorCommand("status")),
+    ("status", "ask the running daemon how it stands", "arbitrage status --json", _operator("status")),
     (
         "kill",
         "stop all trading now; open orders are cancelled, and the venues are asked for proof",
         'arbitrage kill --reason "prices look wrong"',
-        OperatorCommand("kill"),
+        _operator("kill"),
     ),
     (
         "release",
         "release the kill switch; nothing else does, no restart either",
         'arbitrage release --reason "checked both accounts"',
-        OperatorCommand("release"),
+        _operator("release"),
     ),
     (
         "pause",
         "make no new entries; what is open is finished",
         'arbitrage pause --reason "maintenance"',
-        OperatorCommand("pause"),
+        _operator("pause"),
     ),
-    ("resume", "end a pause", "arbitrage resume", OperatorCommand("resume")),
+    ("resume", "end a pause", "arbitrage resume", _operator("resume")),
     (
         "accept",
         "accept a difference that start-up found, or a venue's changed rules that are held",
         'arbitrage accept upbit-XRP --reason "deposited by hand"',
-        OperatorCommand("accept"),
+        _operator("accept"),
     ),
     (
         "report",
@@ -101,7 +123,7 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         cycles_command,
     ),
     ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
-    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", ConfigCommand(refusal)),
+    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", config_command),
 )
 EXITS = "exit status: 0 done, 1 failed check, 2 bad usage or configuration, 3 refused to trade, 70 broken invariant"
 

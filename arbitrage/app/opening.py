@@ -25,9 +25,8 @@ from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.logs import Logs
 from arbitrage.ops.metrics import Metrics
-from arbitrage.store.endpoints import POSTGRES_FAULTS, configured_postgres
+from arbitrage.store.endpoints import POSTGRES_FAULTS
 from arbitrage.store.lease import EpochFile, Holder, Lease, LeaseHeld, NotMigrated
-from arbitrage.store.rows import Scope
 from arbitrage.store.stores import Extras, Stores
 
 logger = logging.getLogger("arbitrage.daemon")
@@ -137,20 +136,3 @@ def holder_of(stores: Stores) -> Holder:
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
     keeper = f"{boot} {folder.st_dev}:{folder.st_ino}" if boot else ""
     return Holder(f"{socket.gethostname()} process {os.getpid()}", keeper, is_shared=stores.is_postgres_shared)
-
-
-async def refuse_second(settings: Settings) -> None:
-    """Refuse at once where another instance certainly holds the lease in a configured database. Raises RefusedToTrade.
-
-    Whatever stays open here is decided when the lease is taken.
-    """
-    endpoint = configured_postgres(settings.store)
-    if endpoint is None:
-        return
-    lease = Lease(lambda: endpoint, Scope(settings.env, settings.session_name), Holder("nobody yet"), boot_ns)
-    try:
-        await lease.refuse_if_held()
-    except LeaseHeld as held:
-        raise RefusedToTrade(str(held)) from None
-    except POSTGRES_FAULTS as error:
-        logger.warning("nobody could be asked who holds the lease: %s", error)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import sys
@@ -24,7 +22,7 @@ from arbitrage.app.exits import Exit
 from arbitrage.app.kill_file import KillFile
 from arbitrage.app.modes import RefusedToTrade, keys_for
 from arbitrage.app.notify import Notifier
-from arbitrage.app.opening import open_running, refuse_second
+from arbitrage.app.opening import open_running
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine, RestoreRefused
@@ -56,16 +54,6 @@ class FolderHeld(Exception):
 
 Extra = Callable[[Running], Coroutine[object, object, None]]
 """Work beside the daemon, such as a screen; cancelled with it, and the daemon stops when it ends."""
-
-def duration(text: str) -> float:
-    """Read `--for`: seconds, not negative. Raises argparse.ArgumentTypeError."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time from now on")
-    return seconds
 
 
 def guarded(work: Callable[[], Awaitable[int]]) -> int:
@@ -184,8 +172,6 @@ class _Trading:
             logger.info("%s", fee_report(self._loaded))
             await check_databases(self._loaded)
             standby = Standby(settings, notifier) if orders.is_standby else None
-            if standby is None:
-                await refuse_second(settings)
             if refusals := await connections.check():
                 raise RefusedToTrade(f"MODE={settings.mode} is refused: {'; '.join(refusals)}")
             running = await open_running(self._loaded, self._clock, self._logs, orders.engine, standing_by=standby)

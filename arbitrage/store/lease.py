@@ -21,8 +21,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from arbitrage.store.endpoints import POSTGRES_FAULTS, PostgresEndpoint, connect_postgres
 from arbitrage.store.files import write_durably
+from arbitrage.store.postgres import POSTGRES_FAULTS, PostgresEndpoint, connect_postgres
 from arbitrage.store.rows import Scope
 
 HEARTBEAT_SECONDS = 0.25

@@ -141,10 +141,9 @@ class Rounds:
 
     def _refuse_another(self) -> None:
         """Start one more without `--standby`: it is refused, and told by whom."""
-        began_s = time.monotonic()
         second = self._lab.instance()
         second.run.process.wait(START_S_MAX)
-        self.measured.refused_s.append(time.monotonic() - began_s)
+        self.measured.refused_s.append(time.monotonic() - second.run.began_s)
         said, row = second.run.text(), self._lab.lease()
         words = (row["holder"], f"process {self.holder.pid} since 2", f"Z, epoch {self.holder.epoch}")
         if second.run.process.returncode != FENCED_STATUS or not all(word in said for word in words):
