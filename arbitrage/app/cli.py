@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from arbitrage import __version__
-from arbitrage.app import cycles_command, demo, drill_command, migrate_command, replay_command, report_command, run_command
+from arbitrage.app import run_command
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
-from arbitrage.app.modes import refusal
-from arbitrage.app.operator_command import OperatorCommand
-from arbitrage.ops.config_command import ConfigCommand
-from arbitrage.sim.main import main as sim_main
 
 
 class Subcommand(Protocol):
@@ -27,6 +24,46 @@ class Subcommand(Protocol):
     def run(self, arguments: argparse.Namespace, /) -> int: ...
 
 
+class Later:
+    """A word whose module is read when the word is used: who starts second is not to wait for the simulated exchanges' code."""
+
+    def __init__(self, make: Callable[[], Subcommand]) -> None:
+        self._make = make
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        self._make().add_arguments(parser)
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        return self._make().run(arguments)
+
+
+def _module(name: str) -> Later:
+    def make() -> Subcommand:
+        module: Any = importlib.import_module(f"arbitrage.{name}")
+        found: Subcommand = module
+        return found
+
+    return Later(make)
+
+
+def _operator(word: str) -> Later:
+    def make() -> Subcommand:
+        command: Any = importlib.import_module("arbitrage.app.operator_command")
+        found: Subcommand = command.OperatorCommand(word)
+        return found
+
+    return Later(make)
+
+
+def _config() -> Subcommand:
+    command: Any = importlib.import_module("arbitrage.ops.config_command")
+    found: Subcommand = command.ConfigCommand(importlib.import_module("arbitrage.app.modes").refusal)
+    return found
+
+
+demo, drill_command, report_command = _module("app.demo"), _module("app.drill_command"), _module("app.report_command")
+replay_command, cycles_command = _module("app.replay_command"), _module("app.cycles_command")
+migrate_command, config_command = _module("app.migrate_command"), Later(_config)
 COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
     ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", run_command),
     (
@@ -41,31 +78,31 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         "arbitrage drill lost-ack",
         drill_command,
     ),
-    ("status", "ask the running daemon how it stands", "arbitrage status --json", OperatorCommand("status")),
+    ("status", "ask the running daemon how it stands", "arbitrage status --json", _operator("status")),
     (
         "kill",
         "stop all trading now; open orders are cancelled, and the venues are asked for proof",
         'arbitrage kill --reason "prices look wrong"',
-        OperatorCommand("kill"),
+        _operator("kill"),
     ),
     (
         "release",
         "release the kill switch; nothing else does, no restart either",
         'arbitrage release --reason "checked both accounts"',
-        OperatorCommand("release"),
+        _operator("release"),
     ),
     (
         "pause",
         "make no new entries; what is open is finished",
         'arbitrage pause --reason "maintenance"',
-        OperatorCommand("pause"),
+        _operator("pause"),
     ),
-    ("resume", "end a pause", "arbitrage resume", OperatorCommand("resume")),
+    ("resume", "end a pause", "arbitrage resume", _operator("resume")),
     (
         "accept",
         "accept a difference that start-up found, or a venue's changed rules that are held",
         'arbitrage accept upbit-XRP --reason "deposited by hand"',
-        OperatorCommand("accept"),
+        _operator("accept"),
     ),
     (
         "report",
@@ -86,7 +123,7 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         cycles_command,
     ),
     ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
-    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", ConfigCommand(refusal)),
+    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", config_command),
 )
 EXITS = "exit status: 0 done, 1 failed check, 2 bad usage or configuration, 3 refused to trade, 70 broken invariant"
 
@@ -103,9 +140,8 @@ def _command(
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the whole command line."""
-
+def build_parser(only: str = "") -> argparse.ArgumentParser:
+    """Build the command line; with `only` a command's name, the options of that one alone."""
     parser = argparse.ArgumentParser(
         prog="arbitrage",
         description="Cross-venue arbitrage daemon: Binance and Upbit, KRW against USDT, on paper unless told otherwise.",
@@ -117,8 +153,9 @@ def build_parser() -> argparse.ArgumentParser:
     _command(commands, "sim", "serve simulated exchanges on loopback", "arbitrage sim --scenario synthetic --seed 7 --json")
     for name, summary, example, module in COMMANDS:
         command = _command(commands, name, summary, example)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        if only in ("", name):
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
     return parser
 
 
@@ -133,8 +170,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["sim"]:
             # The simulated exchanges read their own words, so that a room below needs no knowledge of this command line.
-            return sim_main(words[1:], clock=EngineClock())
-        arguments = build_parser().parse_args(words)
+            return int(importlib.import_module("arbitrage.sim.main").main(words[1:], clock=EngineClock()))
+        named = words[0] if words and not words[0].startswith("-") else ""
+        arguments = build_parser(named).parse_args(words)
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status

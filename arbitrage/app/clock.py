@@ -32,6 +32,11 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def boot_ns() -> int:
+    """Return nanoseconds since the machine started, those in which it slept included: for what others may do meanwhile."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def monotonic_us() -> int:
     """Return microseconds for systemd's RELOADING message and for measuring our own work."""
     return time.monotonic_ns() // 1_000

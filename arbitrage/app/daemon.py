@@ -14,8 +14,9 @@ from arbitrage.app.answers import Answers
 from arbitrage.app.connections import Connections
 from arbitrage.app.control_socket import ControlSocket
 from arbitrage.app.exits import Exit
+from arbitrage.app.fence import Fence
 from arbitrage.app.housekeeping import Housekeeping
-from arbitrage.app.modes import RealTiming, RefusedToTrade, make_transport, mode_of
+from arbitrage.app.modes import LiveTransport, RealTiming, RefusedToTrade, make_transport, mode_of
 from arbitrage.app.notify import Notifier
 from arbitrage.app.operator import Operator
 from arbitrage.app.running import Running
@@ -25,7 +26,6 @@ from arbitrage.model.instruments import Venue
 from arbitrage.ops.config import Loaded, compare
 from arbitrage.ops.loop_lag import sample_loop_lag
 from arbitrage.ops.problems import ConfigError
-from arbitrage.store.lease import Fenced, Lease
 from arbitrage.venues.wiring import VenueEvent
 
 logger = logging.getLogger("arbitrage.daemon")
@@ -51,12 +51,14 @@ class Daemon:
         self._housekeeping = Housekeeping(running, notifier)
         self._connections = connections
         self._next_fault_line_ns: dict[tuple[Venue, FaultKind], int] = {}
-        self._fenced = ""
         self.operator = Operator(running)
         self._control = ControlSocket(running.stores.data_dir, self.operator.hear, asyncio.get_running_loop())
         timing = RealTiming(running.clock)
         accounts = connections.accounts
-        self._transport = make_transport(running.settings, running.door, timing, accounts, lambda: self._fenced)
+        self._fence = Fence(running, timing.soon, self.supervisor.stop)
+        self._transport = make_transport(running.settings, running.door, timing, accounts, self._fence.refusal)
+        if isinstance(self._transport, LiveTransport):
+            self._transport.ends_ns = self._fence.ends_ns
         self._transport.admit = self._admit
         running.door.connect(self._transport, self._resync)
         running.shadow = self._transport.counters
@@ -76,7 +78,7 @@ class Daemon:
         await self._control.open()
         self.supervisor.spawn("stores", running.stores.run())
         if running.lease is not None:
-            self.supervisor.spawn("lease", self._keep_lease(running.lease))
+            self.supervisor.spawn("lease", self._fence.keep())
         for name, session in self._connections.feeds.items():
             self.supervisor.spawn(f"session {name}", session.run())
         self.supervisor.spawn("transport", self._transport.run())
@@ -134,21 +136,6 @@ class Daemon:
             self._next_fault_line_ns[key] = fault.at_ns + FAULT_LINE_NS
             logger.warning("%s: %s: %s", fault.venue, fault.kind.value, fault.detail)
 
-    async def _keep_lease(self, lease: Lease) -> None:
-        """Hold the lease; whoever is fenced by another instance sends nothing more and stops."""
-
-        def changed() -> None:
-            logger.log(logging.WARNING, "%s", lease.trouble or "the lease is held again")
-            self.running.door.feed([self.running.store_report()])
-
-        try:
-            await lease.run(changed)
-        except Fenced as fenced:
-            self._fenced = str(fenced)
-            logger.error("%s; another instance trades for this session: stopping", fenced)
-            self.running.door.feed([self.running.store_report()])
-            self.supervisor.stop()
-
     async def _admit(self, venue: str) -> None:
         """Wait until a venue's key is known to be harmless; meanwhile the account is down, and the reason is shown."""
 
@@ -174,12 +161,12 @@ class Daemon:
         """Let orders in flight be answered, snapshot, stop the tasks, close the stores; return the exit status."""
         self._notifier.stopping("stopping: snapshot")
         self.running.door.rest()
-        if self.supervisor.failure is None and not self._fenced:
+        if self.supervisor.failure is None and not self._fence.reason:
             await self._settle()
         self.running.door.close()
         failure = self.running.door.broken or self.supervisor.failure
         self._say_left()
-        if self._fenced:
+        if self._fence.reason:
             logger.warning("no snapshot is kept: the session belongs to another instance now")
         elif failure is None or isinstance(failure, RefusedToTrade):
             self._housekeeping.save_snapshot_now("stopping")
@@ -189,11 +176,14 @@ class Daemon:
                 "stopped by %s: %r; no snapshot of this state is kept", self.supervisor.failed_task, failure, exc_info=failure
             )
         await self._control.close()
+        lease = self.running.lease
+        if lease is not None:
+            await lease.rest()
         await self.supervisor.close()
-        await self.running.stores.close()
+        await self.running.stores.close(before_servers=lease.give_back if lease is not None else None)
         if isinstance(failure, RefusedToTrade):
             logger.error("refused to trade: %s", failure)
-        if self._fenced or isinstance(failure, RefusedToTrade):
+        if self._fence.reason or isinstance(failure, RefusedToTrade):
             return Exit.REFUSED_TO_TRADE
         if failure is None:
             logger.info("stopped")

@@ -17,13 +17,14 @@ import orjson
 
 from arbitrage.app.child import ServersFailed, VenueServers
 from arbitrage.app.clock import monotonic_us, wall_ms
+from arbitrage.app.durations import duration
 from arbitrage.app.exits import Exit
 from arbitrage.app.identity import base36
 from arbitrage.app.live_story import LiveStory
 from arbitrage.app.loopback_house import check_loopback, live_values, test_keys, without_real_keys
 from arbitrage.app.running import Running
 from arbitrage.app.screen import Screen
-from arbitrage.app.starting import Orders, duration, guarded, trade
+from arbitrage.app.starting import Orders, guarded, trade
 from arbitrage.model.money import format_e8
 from arbitrage.ops.config import Loaded, Overlay, find_config_dir, load
 from arbitrage.sim.capture import find_data

@@ -209,16 +209,24 @@ class LiveTransport:
         self._door = door
         self._timing = timing
         self._fenced = fenced
+        self.ends_ns: Callable[[], int] = int
+        """When an order sent now must have left at the latest; 0 leaves that to its validity. Told from outside."""
         self.admit: Admit = _at_once
         self.counters: Counter[str] = Counter()
 
     def submit(self, effect: VenueEffect) -> None:
-        """Send an effect on its way; an order is not sent when another instance has taken over, and ends as refused."""
+        """Send an effect on its way; an order is not sent when another instance may have taken over, and ends as refused.
+
+        One that is sent must leave before that can happen: whatever it waits for, and at the venue where that looks at it.
+        """
         order = effect.order if isinstance(effect, PlaceOrder) else None
         if order is not None and (reason := self._fenced()):
             self.counters["fenced"] += 1
             self._timing.soon(lambda: self._refuse(order, reason))
             return
+        if order is not None and (ends_ns := self.ends_ns()):
+            until_ns = min(order.valid_until_ns or ends_ns, ends_ns)
+            effect = PlaceOrder(msgspec.structs.replace(order, valid_until_ns=until_ns))
         venue = order.venue if order is not None else effect.venue  # type: ignore[union-attr]  # all others name it
         self._sessions[venue].submit(effect)
 

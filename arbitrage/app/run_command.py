@@ -1,12 +1,19 @@
-"""`arbitrage run`: the daemon against the configured exchanges, in the configured mode. Asks no question."""
+"""`arbitrage run`: the daemon against the configured exchanges, in the configured mode. Asks no question.
+
+Whoever is the second is refused before the rest of the package is read: that takes longer than everything else about it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import sys
 from pathlib import Path
 
-from arbitrage.app.starting import Orders, duration, guarded, trade
+from arbitrage.app.durations import duration
+from arbitrage.app.exits import Exit
+from arbitrage.app.second import held_by_another
 from arbitrage.ops.config import Loaded, find_config_dir, load
 
 
@@ -18,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", dest="seconds", type=duration, default=0.0, metavar="SECONDS", help="stop after so long; 0 runs on"
     )
+    parser.add_argument(
+        "--standby",
+        action="store_true",
+        help="wait while another instance trades for the session, and take over when it is gone",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,8 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
     def read() -> Loaded:
         return load(arguments.config or find_config_dir(os.environ), os.environ)
 
-    async def work() -> int:
-        status, _ = await trade(read(), Orders(reload=read, seconds=arguments.seconds))
-        return status
+    if not arguments.standby and (held := held_by_another(read)):
+        print(held, file=sys.stderr)
+        return Exit.REFUSED_TO_TRADE
+    starting = importlib.import_module("arbitrage.app.starting")
 
-    return guarded(work)
+    async def work() -> int:
+        status, _ = await starting.trade(
+            read(), starting.Orders(reload=read, seconds=arguments.seconds, is_standby=arguments.standby)
+        )
+        return int(status)
+
+    return int(starting.guarded(work))

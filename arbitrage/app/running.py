@@ -65,7 +65,8 @@ class Running:
         report = self.stores.report()
         if self.lease is None or not mode_of(self.settings).is_real:
             return report
-        return msgspec.structs.replace(report, lease_fault=self.lease.trouble)
+        fault = self.lease.trouble
+        return msgspec.structs.replace(report, lease_fault=fault, is_silenced=bool(fault) and self.lease.is_shared)
 
     def differences(self) -> tuple[str, ...]:
         """Name everything that an operator can accept now."""

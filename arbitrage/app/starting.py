@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import sys
@@ -25,10 +23,11 @@ from arbitrage.app.exits import Exit
 from arbitrage.app.kill_file import KillFile
 from arbitrage.app.modes import RefusedToTrade, keys_for
 from arbitrage.app.notify import Notifier
-from arbitrage.app.opening import open_running
+from arbitrage.app.opening import Circumstances, open_running
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine, RestoreRefused
+from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.keys import hidden_texts
 from arbitrage.ops.log_lines import LogLine
@@ -37,6 +36,7 @@ from arbitrage.ops.logs import Logs, is_journal
 from arbitrage.ops.preflight import database_problems, fee_report, folder_problems
 from arbitrage.ops.problems import ConfigError
 from arbitrage.ops.status import Status, read_status
+from arbitrage.store.lease import when
 from arbitrage.store.locks import FolderLock
 from arbitrage.store.rows import LogRow
 from arbitrage.store.stores import STORE_REFUSALS
@@ -55,16 +55,6 @@ class FolderHeld(Exception):
 
 Extra = Callable[[Running], Coroutine[object, object, None]]
 """Work beside the daemon, such as a screen; cancelled with it, and the daemon stops when it ends."""
-
-def duration(text: str) -> float:
-    """Read `--for`: seconds, not negative. Raises argparse.ArgumentTypeError."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time from now on")
-    return seconds
 
 
 def guarded(work: Callable[[], Awaitable[int]]) -> int:
@@ -115,6 +105,8 @@ class Orders(msgspec.Struct, frozen=True):
     is_quiet: bool = False
     seconds: float = 0.0
     """0 runs until stopped."""
+    is_standby: bool = False
+    """Wait while another instance holds the session's lease."""
     beside: Extra | None = None
     environ: Mapping[str, str] = os.environ
     """Where systemd's credentials are named."""
@@ -136,7 +128,10 @@ def held(data_dir: Path) -> Iterator[None]:
     lock = FolderLock(data_dir / "daemon.lock")
     if not lock.acquire():
         status = read_status(data_dir)
-        holder = f" (process {status.pid}, session {status.session_id})" if isinstance(status, Status) else ""
+        holder = ""
+        if isinstance(status, Status):
+            since = when(status.started_at_ns)
+            holder = f" (process {status.pid}, session {status.session_id}, since {since}, epoch {status.epoch})"
         raise FolderHeld(
             f"{data_dir}: another daemon runs on this data folder{holder}; stop it, "
             "or give this one a folder of its own with ARBITRAGE__STORE__DATA_DIR"
@@ -171,6 +166,7 @@ class _Trading:
         early = KillFile(self._data_dir)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: early.write("signal SIGUSR1 during the start"))
         connections = Connections(settings, self._keys, self._clock, BanFile(self._data_dir))
+        notifier = Notifier.from_environment()
         if self._crash is not None:
             self._crash.watch(connections)
         if orders.prepare is not None:
@@ -179,11 +175,13 @@ class _Trading:
             logger.info("starting: env %s, mode %s, session %s", settings.env, settings.mode, settings.session_name)
             logger.info("%s", fee_report(self._loaded))
             await check_databases(self._loaded)
+            standby = Standby(settings, notifier) if orders.is_standby else None
             if refusals := await connections.check():
                 raise RefusedToTrade(f"MODE={settings.mode} is refused: {'; '.join(refusals)}")
-            running = await open_running(self._loaded, self._clock, self._logs, orders.engine, self._crash)
+            circumstances = Circumstances(orders.engine, standby, self._crash)
+            running = await open_running(self._loaded, self._clock, self._logs, circumstances)
             attach(self._logs, running)
-            daemon = Daemon(running, orders.reload, Notifier.from_environment(), connections)
+            daemon = Daemon(running, orders.reload, notifier, connections)
             if orders.beside is not None:
                 daemon.supervisor.spawn("beside", _until_it_ends(orders.beside(running), daemon.supervisor))
             if orders.seconds:
@@ -192,6 +190,29 @@ class _Trading:
         finally:
             await connections.close()
             self._logs.stop()
+
+
+class Standby:
+    """Says that this instance waits for the lease: in the log when something changes, to the service manager all the while."""
+
+    def __init__(self, settings: Settings, notifier: Notifier) -> None:
+        """Raises RefusedToTrade where there is nothing to wait for."""
+        if not settings.store.postgres_host:
+            raise RefusedToTrade("--standby waits for a lease in a database that both instances reach: set POSTGRES_HOST")
+        self._session = settings.session_name
+        self._notifier = notifier
+        self._told = ""
+
+    def __call__(self, holder: str) -> None:
+        """Hear who holds the lease now; nothing while it changes hands."""
+        self._notifier.watchdog()
+        if holder in ("", self._told):
+            return
+        if not self._told:
+            self._notifier.ready("standing by")
+        self._told = holder
+        logger.info("standing by for session %s: held by %s", self._session, holder)
+        self._notifier.status(f"standing by: held by {holder}")
 
 
 async def _until_it_ends(work: Coroutine[object, object, None], supervisor: Supervisor) -> None:

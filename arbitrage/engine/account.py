@@ -136,6 +136,11 @@ class Account:
                 BookedFill(fill.client_order_id, fill.trade_id, fill.market, fill.side, fill.quantity_e8, fill.quote_e8)
             )
 
+    def note_restored(self) -> None:
+        """What was folded back was known before this start."""
+        assert not self.was_compared, "a restore comes before every comparison"
+        self._booked.clear()
+
     def standing(self) -> VenueStanding:
         """Return what the last comparison found, for the record."""
         assert self.read is not None, "a standing is of something read"

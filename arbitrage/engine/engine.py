@@ -247,8 +247,10 @@ class Engine:
 
     def _note_links(self) -> None:
         """Tell the desk where orders cannot go, and the judge where nothing is entered."""
-        self.desk.closed_venues = self.reconciler.links_down()
-        self.judge.untradable = self.reconciler.untradable()
+        silence = self.judge.silence
+        silenced = {Venue(venue): silence for venue, _ in self.markets} if silence else {}
+        self.desk.closed_venues = {**self.reconciler.links_down(), **silenced}
+        self.judge.untradable = {**self.reconciler.untradable(), **silenced}
         assert self.desk.closed_venues.keys() <= self.judge.untradable.keys(), "what takes no order takes no entry"
 
     def _held_back(self, opportunity: Opportunity) -> Refused | None:
@@ -381,7 +383,9 @@ class Engine:
         return [Report(Severity.INFO, "configuration_applied", f"configuration {event.version} is in force")]
 
     def _on_store(self, event: StoreReported) -> Sequence[Effect]:
-        return self.judge.on_store(event)
+        effects = self.judge.on_store(event)
+        self._note_links()
+        return effects
 
     def _on_difference(self, event: DifferenceFound) -> Sequence[Effect]:
         assert event.text, "a difference says what differs"

@@ -116,6 +116,11 @@ class Judge:
             effects.append(Report(Severity.ERROR, "journal_full", "the journal's bound is reached: no new entries"))
         return effects
 
+    @property
+    def silence(self) -> str:
+        """Why not even an open leg may be finished now; empty where that may be."""
+        return self._store.lease_fault if self._store is not None and self._store.is_silenced else ""
+
     def add_difference(self, text: str) -> Effect:
         """Keep trading disarmed until this is accepted."""
         assert text, "a difference says what differs"

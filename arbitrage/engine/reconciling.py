@@ -179,7 +179,9 @@ class Reconciler:
         assert touched, "every order stands at a venue"
 
     def note_left(self) -> None:
-        """Remember, after a restore, what was left open."""
+        """Remember, after a restore, what was left open; what it folded is no news."""
+        for account in self.accounts.values():
+            account.note_restored()
         self._left_plans = tuple(plan.plan_id for plan in self.desk.open_plans())
         left = [(order, self.desk.worked(order.client_order_id)) for order, _ in self.desk.unfinished()]
         self._left_orders = tuple(

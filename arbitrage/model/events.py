@@ -281,7 +281,7 @@ class MarketClosed(msgspec.Struct, frozen=True):
 
 
 class StoreReported(msgspec.Struct, frozen=True):
-    """How the stores stand. New entries stop when the journal's bound is reached; open legs are always finished."""
+    """How the stores stand. New entries stop when the journal's bound is reached; open legs are finished then."""
 
     at_ns: int
     is_postgres_up: bool
@@ -289,7 +289,9 @@ class StoreReported(msgspec.Struct, frozen=True):
     journal_bytes_waiting: int
     is_journal_full: bool
     lease_fault: str = ""
-    """Why orders may not be sent for this session now; empty while its lease is held, or where none is needed."""
+    """Why nothing may be entered for this session now; empty while its lease is held, or where none is needed."""
+    is_silenced: bool = False
+    """Another instance may hold the lease: not even an open leg may be finished."""
 
 
 class Funded(msgspec.Struct, frozen=True, tag="funded"):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,6 +53,8 @@ class Extras(msgspec.Struct, frozen=True):
     """False leaves Redis alone altogether (replay, tests)."""
     reached: Reached | None = None
     """Told of the `moments` of writing; nobody is, but in a test of recovery."""
+    before_tables: Callable[[Stores], Awaitable[None]] | None = None
+    """Called once the servers are there, before any table is touched: what refuses here has changed nothing."""
 
 
 class StoresHealth(msgspec.Struct, frozen=True):
@@ -94,6 +96,7 @@ class Stores:
         self._embedded_error = ""
         self._embedded_restarts = 0
         self._wants_redis = extras.wants_redis
+        self._before_tables = extras.before_tables
         self._is_migrated = False
         make_private_folder(self.session_dir)
         self._files = SnapshotFiles(self.session_dir / "snapshots", kept_max=settings.snapshots_kept)
@@ -132,6 +135,11 @@ class Stores:
                 stores.journal.close()
                 await asyncio.to_thread(stores.embedded.stop)
         return stores
+
+    @property
+    def is_postgres_shared(self) -> bool:
+        """Whether others may reach the database: the embedded one has this process alone for a client."""
+        return self._fixed_postgres is not None
 
     def postgres_endpoint(self) -> PostgresEndpoint:
         """Return where PostgreSQL is; an embedded one may move to another port when it restarts."""
@@ -245,9 +253,14 @@ class Stores:
                 group.create_task(self.metrics.run(), name="store.metrics")
                 group.create_task(self.logs.run(), name="store.logs")
 
-    async def close(self) -> None:
-        """Write what waits, for at most DRAIN_SECONDS_MAX, then close and stop everything. Cancel `run` before."""
+    async def close(self, *, before_servers: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Write what waits, for at most DRAIN_SECONDS_MAX, then close and stop everything. Cancel `run` before.
+
+        `before_servers` is called when all is written and the servers still run.
+        """
         await self.writer.drain(DRAIN_SECONDS_MAX)
+        if before_servers is not None:
+            await before_servers()
         if self._wants_redis and self._link.is_up:
             while self.logs.waiting and await self.logs.publish():
                 continue
@@ -261,6 +274,8 @@ class Stores:
             self.messages.append(f"journal {torn.file}: a torn last append was cut, {torn.bytes_cut} bytes at {torn.offset}")
         await asyncio.to_thread(self.embedded.start)
         self.messages += self.embedded.messages
+        if self._before_tables is not None:
+            await self._before_tables(self)
         try:
             await self._migrate()
             held = await archive.last_sequence(self.postgres_endpoint(), self.scope)

@@ -23,6 +23,15 @@ check() { # NAME COMMAND...
   if "$@"; then PASSED=$((PASSED + 1)); echo "ok   $name"; else FAILED=$((FAILED + 1)); echo "FAIL $name"; fi
 }
 
+drop_in() { # NAME LINE...: lines of [Service] beside the unit, until the next boot
+  shell "mkdir -p /run/systemd/system/$UNIT.service.d && printf '%s\n' '[Service]' ${*@Q} | sed 2d >/run/systemd/system/$UNIT.service.d/$1.conf"
+  guest systemctl daemon-reload
+}
+no_drop_in() {
+  shell "rm -f /run/systemd/system/$UNIT.service.d/$1.conf"
+  guest systemctl daemon-reload
+}
+
 contains() { grep -qF -- "$2" <<<"$1"; }
 lacks() { ! contains "$1" "$2"; }
 is() { [ "$1" = "$2" ]; }
@@ -49,6 +58,7 @@ for venue, path in ((\"binance\", \"\"), (\"upbit\", \"/websocket/v1\")):
     settings[\"venues\"][venue] |= {\"rest_url\": said[venue][\"rest\"], \"stream_url\": said[venue][\"ws\"] + path}
 settings[\"risk\"] = {\"open_plans_max\": 4}
 settings[\"log\"] = {\"level\": \"INFO\"}
+settings[\"health\"] = {\"ready_timeout_ms\": 6000}
 print(json.dumps(settings, indent=1))' >$CONFIG && chgrp arbitrage $CONFIG && chmod 640 $CONFIG"
 }
 
@@ -88,6 +98,33 @@ start_checks() {
   check "monitor shows metrics and the tail" shell "arbitrage-monitor --metrics --once | grep -q trades_per_minute && arbitrage-monitor --tail --once | grep -q armed"
 }
 
+sandbox_checks() { # what the unit's own sandbox lets a program do, tried from within it
+  shell "install -m 755 /srv/arbitrage/scripts/systemd-lab/inside.py /opt/arbitrage/inside.py"
+  drop_in inside "ExecStartPost=/opt/arbitrage/.venv/bin/python /opt/arbitrage/inside.py"
+  check "restart with a probe inside the sandbox" guest systemctl restart "$UNIT"
+  local probe tried
+  probe=$(shell "cat $STATE/inside.json; rm $STATE/inside.json")
+  echo "     $probe"
+  for tried in "write_etc:OSError 30" "write_usr:OSError 30" "write_program:OSError 30" "list_root:PermissionError 13" \
+    "see_init:FileNotFoundError 2" "open_kernel_log:FileNotFoundError 2" "raw_socket:PermissionError 1" \
+    "netlink_socket:OSError 97" "packet_socket:OSError 97" "writable_code:PermissionError 1" \
+    "user_namespace:PermissionError 1" "set_clock:PermissionError 1" "set_hostname:PermissionError 1" \
+    "raise_priority:PermissionError" "run_from_state:PermissionError 13" "make_setuid:PermissionError 1"; do
+    check "  inside: ${tried%%:*} is refused (${tried#*:})" contains "$probe" "\"${tried%%:*}\": \"${tried#*:}"
+  done
+  no_drop_in inside
+  guest systemctl restart "$UNIT"
+  PID=$(show MainPID)
+  check "  embedded databases run in the daemon's own sandbox" shell "
+    count=0
+    for p in \$(pgrep -u arbitrage 'postgres|valkey'); do
+      count=\$((count + 1))
+      for name in mnt user ipc; do test \$(readlink /proc/\$p/ns/\$name) = \$(readlink /proc/$PID/ns/\$name) || exit 1; done
+      for line in 'Seccomp:.2' 'NoNewPrivs:.1' 'CapBnd:.0000000000000000'; do grep -q \"\$line\" /proc/\$p/status || exit 1; done
+    done
+    test \$count -ge 3"
+}
+
 reload_checks() {
   local mark followed; mark=$(cursor); followed=$(mktemp)
   (timeout 5 bash "$HERE/lab.sh" run journalctl -u "$UNIT" -f -n0 -o cat >"$followed" || true) &
@@ -115,6 +152,7 @@ restart_checks() {
   echo "     restart took $(($(now) - began)) ms"
   check "  it saved a snapshot" journal_has "$mark" "snapshot saved"
   check "  and restored the session" journal_has "$mark" "restored session"
+  check "  as it was left: no fact after the snapshot" journal_has "$mark" " 0 facts from the journal"
   echo "     $(positions "$mark")"
   mark=$(cursor); restarts=$(show NRestarts)
   guest systemctl kill --kill-whom=main -s KILL "$UNIT"
@@ -130,10 +168,91 @@ restart_checks() {
   check "healthcheck passes again" waits_for 60 shell "arbitrage-healthcheck | tail -1 | grep -q '^PASSED'"
 }
 
+explained_checks() { # READY is told when armed (above), or after ready_timeout_ms with the reason
+  guest systemctl stop "$UNIT"
+  guest systemctl stop venues
+  local began; began=$(now)
+  guest systemctl start --no-block "$UNIT"
+  sleep 3
+  check "without venues READY is not told at once" property_is ActiveState activating
+  check "  it is told after ready_timeout_ms" waits_for 30 property_is ActiveState active
+  echo "     after $(($(now) - began)) ms: $(show StatusText)"
+  check "  with the reason in the status" contains "$(show StatusText)" "not armed because"
+  describe_venues
+  check "  and it arms by itself when they are there" waits_for 90 says_armed
+}
+
+says_armed() { [[ $(show StatusText) == armed* ]]; }
+
+kept_state() { # MARK [WORDS]: it is armed, as it was left, and said WORDS on the way
+  waits_for 60 says_armed && journal_has "$1" "restored session" && journal_has "$1" " 0 facts from the journal" &&
+    journal_has "$1" "differences: none" && journal_has "$1" "${2:-restored}"
+}
+
+upgrade_checks() { # a newer wheel, the older one again, one with a new table, and the older one refused
+  local variant mark version; version=$(shell "arbitrage --version")
+  for variant in newer migrating; do
+    shell "cp -r /srv/arbitrage /srv/$variant && mkdir /srv/wheels-$variant && ln /srv/wheels/*.whl /srv/wheels-$variant/ &&
+      rm /srv/wheels-$variant/arbitrage-*.whl && cp /srv/made-$variant/*.whl /srv/wheels-$variant/"
+  done
+  mark=$(cursor)
+  check "upgrade to a newer wheel" shell "/srv/newer/scripts/install.sh --wheels /srv/wheels-newer --start >/dev/null"
+  check "  it runs" is "$(shell "arbitrage --version")" "arbitrage 0.1.1"
+  check "  armed, with its state kept" kept_state "$mark"
+  mark=$(cursor)
+  check "roll back to the older wheel" shell "$INSTALL --start >/dev/null"
+  check "  it runs" is "$(shell "arbitrage --version")" "$version"
+  check "  armed, with its state kept" kept_state "$mark"
+  mark=$(cursor)
+  check "upgrade to one with a new table" shell "/srv/migrating/scripts/install.sh --wheels /srv/wheels-migrating --start >/dev/null"
+  check "  migrated after a dump, armed, with its state kept" kept_state "$mark" "_lab_only.sql, dump "
+  mark=$(cursor)
+  shell "$INSTALL --start >/dev/null 2>&1"
+  check "the older wheel refuses the newer tables by name" waits_for 20 journal_has "$mark" "install the newer"
+  guest systemctl stop "$UNIT"
+  guest systemctl reset-failed "$UNIT" 2>/dev/null
+  mark=$(cursor)
+  check "  and the newer one goes on" shell "/srv/migrating/scripts/install.sh --wheels /srv/wheels-migrating --start >/dev/null"
+  check "  armed, with its state kept" kept_state "$mark"
+}
+
+memory_checks() {
+  guest systemctl stop "$UNIT"
+  drop_in memory MemoryMax=48M
+  local mark restarts; mark=$(cursor); restarts=$(show NRestarts)
+  guest systemctl start --no-block "$UNIT"
+  check "MemoryMax ends a daemon that outgrows it, and it is started again" waits_for 60 shell \
+    "test \$(systemctl show $UNIT -P NRestarts) -gt $restarts"
+  check "  the journal says so" shell "journalctl --sync; journalctl -u $UNIT -o cat --after-cursor='$mark' | grep -qE 'oom-kill|status=9/KILL'"
+  guest systemctl stop "$UNIT"
+  no_drop_in memory
+  guest systemctl reset-failed "$UNIT" 2>/dev/null
+  mark=$(cursor)
+  check "  with room again it starts" guest systemctl start "$UNIT"
+  check "  and restores" journal_has "$mark" "restored session"
+}
+
+credential_checks() {
+  shell "rm /etc/credstore/arbitrage.redis_password && mkdir -p -m 700 /etc/credstore.encrypted && printf %s $SECRET-sealed |
+    systemd-creds encrypt --name=redis_password - /etc/credstore.encrypted/arbitrage.redis_password 2>/dev/null"
+  drop_in sealed LoadCredential= LoadCredentialEncrypted=redis_password:arbitrage.redis_password
+  check "restart with an encrypted credential" guest systemctl restart "$UNIT"
+  PID=$(show MainPID)
+  local file=/run/credentials/$UNIT.service/redis_password
+  check "  it arrives in clear, as a private file" shell \
+    "test \$(nsenter -t $PID -m cat $file) = $SECRET-sealed && nsenter -t $PID -m stat -c %a $file | grep -q '^400$'"
+  check "  and lies encrypted" shell "! grep -rq $SECRET /etc/credstore /etc/credstore.encrypted"
+  check "  not in journal, environment or logs" shell \
+    "! journalctl -u $UNIT -o json | grep -q $SECRET && ! grep -q $SECRET /proc/$PID/environ && ! grep -rqs $SECRET /var/log/arbitrage"
+  no_drop_in sealed
+  guest systemctl restart "$UNIT"
+}
+
 stop_checks() {
-  local mark began; mark=$(cursor); began=$(now)
+  local mark began took; mark=$(cursor); began=$(now)
   check "stop" guest systemctl stop "$UNIT"
-  echo "     stop took $(($(now) - began)) ms"
+  took=$(($(now) - began))
+  check "  within a second ($took ms)" at_most "$took" 1000
   check "  clean: success, inactive, snapshot saved" shell "test $(show Result)-$(show ActiveState) = success-inactive"
   check "  snapshot" journal_has "$mark" "snapshot saved"
   check "  nothing of ours still runs" shell "! pgrep -u arbitrage"
@@ -155,7 +274,10 @@ failure_checks() {
     waits_for 20 shell "systemctl is-active --quiet $UNIT || systemctl is-failed --quiet $UNIT"
     sleep .3
   done
-  check "a crash loop ends in failed, not for ever" waits_for 60 property_is ActiveState failed
+  check "start-limit: a crash loop ends in failed, not for ever" waits_for 60 property_is ActiveState failed
+  mark=$(cursor)
+  check "  a start is refused until somebody looks" shell "! systemctl start $UNIT 2>/dev/null"
+  check "  and the journal says why" journal_has "$mark" "Start request repeated too quickly"
   guest systemctl reset-failed "$UNIT"
   check "MODE=live is refused with status 3" shell \
     "printf '[Service]\nEnvironment=MODE=live\n' | (mkdir -p /run/systemd/system/$UNIT.service.d && cat >/run/systemd/system/$UNIT.service.d/live.conf) && sed -i 's/^MODE=.*/MODE=live/' /etc/arbitrage/arbitrage.env && systemctl daemon-reload && ! systemctl start $UNIT 2>/dev/null; test \$(systemctl show $UNIT -P ExecMainStatus) = 3"
@@ -170,8 +292,13 @@ uninstall_checks() {
 install_checks
 describe_venues
 start_checks
+sandbox_checks
 reload_checks
 restart_checks
+explained_checks
+upgrade_checks
+memory_checks
+credential_checks
 stop_checks
 failure_checks
 uninstall_checks

@@ -30,10 +30,25 @@ wheels() { # for the guest's own interpreter (Debian 12: CPython 3.11.2, where r
     cp "$PROJECT/requirements/run.txt" "$WHEELS/.requirements"
   fi
   rm -f "$WHEELS"/arbitrage-*.whl
+  program "$WHEELS" :
+  program "$LAB/newer" renumber 0.1.1
+  program "$LAB/migrating" renumber 0.1.2 migrate
+}
+
+program() { # FOLDER CHANGE...: make the project's wheel in FOLDER after CHANGE was done to a copy of it
   local work; work=$(mktemp -d)
+  mkdir -p "$1"
+  rm -f "$1"/arbitrage-*.whl
   cp -r "$PROJECT/arbitrage" "$PROJECT/pyproject.toml" "$PROJECT/README.md" "$PROJECT/db" "$work"
-  "$PYTHON" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$WHEELS" "$work"
+  (cd "$work" && "${@:2}")
+  "$PYTHON" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$1" "$work"
   rm -rf "$work"
+}
+
+renumber() { # VERSION [migrate]: make a copy a newer version, with one more migration
+  sed -i "s/^version = .*/version = \"$1\"/" pyproject.toml
+  sed -i "s/^__version__ = .*/__version__ = \"$1\"/" arbitrage/__init__.py
+  [ "${2:-}" != migrate ] || echo 'CREATE TABLE lab_only (number integer);' >"$(printf 'db/migrations/%04d_lab_only.sql' $(($(ls db/migrations/*.sql | wc -l) + 1)))"
 }
 
 lab build
@@ -43,4 +58,5 @@ lab up --fresh
 [ "${1:-}" = --keep ] || trap 'lab down' EXIT
 lab tree "$PROJECT" /srv/arbitrage
 lab tree "$WHEELS" /srv/wheels
+for variant in newer migrating; do lab tree "$LAB/$variant" "/srv/made-$variant"; done
 9>&- bash "$HERE/checks.sh"

@@ -299,6 +299,29 @@ def test_whoever_is_fenced_sends_no_order_but_still_cancels_and_asks() -> None:
     assert ended.reason == "not sent: fenced: epoch 8 of other, ours is 7"
 
 
+def test_an_order_must_leave_while_the_lease_lasts_for_certain_and_keeps_its_own_validity_where_that_is_shorter() -> None:
+    world = DoorWorld()
+    order = orders_of(world)[0]
+    account = NotingAccount(order.venue, world.door.feed)
+    transport = LiveTransport({order.venue: account}, world.door, world.timing, lambda: "")
+    lasting = [0, order.valid_until_ns - 7, order.valid_until_ns + 7]
+
+    async def scene() -> None:
+        running = asyncio.get_running_loop().create_task(transport.run())
+        for ends_ns in lasting:
+            transport.ends_ns = lambda ends_ns=ends_ns: ends_ns  # type: ignore[misc]  # the loop's own number
+            transport.submit(PlaceOrder(order))
+        transport.submit(PlaceOrder(msgspec.structs.replace(order, valid_until_ns=0)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scene())
+    until = [effect.order.valid_until_ns - order.valid_until_ns for effect in account.done if isinstance(effect, PlaceOrder)]
+    assert until == [0, -7, 0, 7]
+
+
 def test_shadow_trades_on_paper_and_has_each_order_judged_by_the_venue(caplog: pytest.LogCaptureFixture) -> None:
     world = DoorWorld()
     orders = orders_of(world)

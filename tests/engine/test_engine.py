@@ -21,7 +21,7 @@ from arbitrage.model.events import (
     Reloaded,
     Wake,
 )
-from arbitrage.model.facts import FillBooked, KillSwitched, PlanClosed, PlanOpened
+from arbitrage.model.facts import FillBooked, KillSwitched, LegDecided, PlanClosed, PlanOpened
 from arbitrage.model.instruments import Node, TickTable
 from arbitrage.model.money import E8
 from arbitrage.model.opportunities import Approved, PlanState, Refusal, Refused
@@ -254,6 +254,28 @@ def test_a_lost_lease_keeps_new_entries_away() -> None:
     world.decide()
     assert refusals(world) == {Refusal.NOT_ARMED}
     assert world.engine.not_armed_because() == ("another instance holds the lease",)
+
+
+@pytest.mark.parametrize("is_silenced", [False, True])
+def test_a_naked_leg_is_mended_without_a_lease_only_where_nobody_else_can_hold_it(is_silenced: bool) -> None:
+    world = trading_world()
+    world.decide()
+    orders = world.placed()
+    world.report_store(lease_fault="the lease is lost", is_silenced=is_silenced)
+    for order in orders:
+        filled_e8 = order.quantity_e8 if order is orders[0] else 0
+        if filled_e8:
+            world.fill(order)
+        world.end(order, filled_e8)
+    assert bool(world.placed()[len(orders) :]) is not is_silenced
+    decided = [fact for fact in world.facts() if isinstance(fact, LegDecided)]
+    assert (": the lease is lost" in str(decided)) is is_silenced
+    if is_silenced:
+        world.report_store()
+        world.wait(2_000)
+        world.premium_books()
+        world.feed(Wake(world.now_ns))
+        assert world.placed()[len(orders) :], "what could not be sent is sent when the lease is held again"
 
 
 def test_a_judge_that_is_told_nothing_holds_nothing_against_anybody() -> None:

@@ -265,6 +265,19 @@ def test_fills_found_while_comparing_are_booked_once_and_told() -> None:
     assert sum(isinstance(fact, FillBooked) for fact in again.facts()) == len(booked)
 
 
+def test_a_fill_that_the_journal_knew_is_not_told_as_one_that_was_not() -> None:
+    world = started()
+    world.decide()
+    world.take_all()
+    again = world.reborn()
+    again.balances = {node: again.engine.ledger.total_e8(node) for node in again.engine.ledger.nodes()}
+    again.connect(is_funded=False)
+    again.up()
+    again.read()
+    assert again.engine.not_armed_because() == ()
+    assert [standing.booked for standing in again.reports_of()[0].report.venues] == [(), ()]
+
+
 def test_our_open_orders_are_adopted_or_cancelled_and_foreign_ones_listed_and_left_alone() -> None:
     """Pains row 8."""
     world = started()
