@@ -175,6 +175,9 @@ class Daemon:
         self._notifier.stopping("stopping: snapshot")
         self.running.door.rest()
         if self.supervisor.failure is None and not self._fenced:
+            if self.running.engine.desk.open_plans():
+                # Whoever sends SIGTERM may soon send SIGKILL: what is known is on disk before anything is waited for.
+                self._housekeeping.save_snapshot_now("stopping, arbitrages are under way")
             await self._settle()
         self.running.door.close()
         failure = self.running.door.broken or self.supervisor.failure
