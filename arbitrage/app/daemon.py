@@ -61,7 +61,8 @@ class Daemon:
         running.door.connect(self._transport, self._resync)
         running.shadow = self._transport.counters
         self._answers = Answers(running.door, timing)
-        connections.attach(self.sink, self.hear, lambda market: running.engine.board.instruments[market])
+        instruments = running.engine.board.instruments
+        connections.attach(self.sink, self.hear, lambda market: instruments[market], ahead_ns=running.ahead_ns)
 
     async def run(self) -> int:
         """Connect and trade until stopped; return the exit status."""

@@ -17,6 +17,7 @@ from arbitrage.app.kill_proof import KillProofs
 from arbitrage.app.modes import RealTiming, RefusedToTrade, account_venues, funding, mode_of
 from arbitrage.app.restoring import restore
 from arbitrage.app.running import Running
+from arbitrage.app.stall import StallGuard
 from arbitrage.engine.engine import Engine
 from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
@@ -57,12 +58,14 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, kind: typ
     if ahead_ns := clock.not_before(restored.newest_ns):
         logger.warning("the clock was set back: engine time goes on %.3f s ahead of it", ahead_ns / 1e9)
     metrics, proofs = Metrics(), KillProofs(stores.data_dir)
-    door = Door(engine, RealTiming(clock), StoreJournal(stores), StoreRecorder(stores, metrics, clock, proofs))
+    recorder = StoreRecorder(stores, metrics, clock, proofs)
+    door = Door(engine, RealTiming(clock), StoreJournal(stores), recorder, stall=StallGuard())
     door.feed(restored.differences)
     door.feed(funding(settings, engine.ledger.nodes(), clock()))
     return Running(
-        loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics, kill_proofs=proofs, lease=lease, epoch=epoch
-    )
+        loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics, kill_proofs=proofs, lease=lease, epoch=epoch,
+        ahead_ns=ahead_ns,
+    )  # fmt: skip
 
 
 async def take_lease(stores: Stores, settings: Settings, at_ns: int) -> tuple[Lease | None, int]:

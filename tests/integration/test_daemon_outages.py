@@ -130,6 +130,7 @@ def test_a_full_disk_stops_entries_with_the_reason_and_is_recovered_from(small_d
         fill(small_disk / "ballast")
         run.says("the journal's bound is reached: no new entries")
         run.says("not armed because the journal is full or cannot be written")
+        wait_until(lambda: (status := house.status()) and not status.armed, "the status says so too, on the full disk", 10)
         assert run.process.poll() is None and "Traceback" not in run.text()
         armed = run.text().count(ARMED)
         (small_disk / "ballast").unlink()

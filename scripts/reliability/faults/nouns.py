@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reliability.faults.lab import Lab
 
-ROOT, NFT, FAKETIME, TMPFS, CGROUP = "root", "nft", "libfaketime", "a tmpfs mount", "a memory cgroup"
-FAKETIME_FILE = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+ROOT, NFT, COMPILER, TMPFS, CGROUP = "root", "nft", "cc", "a tmpfs mount", "a memory cgroup"
 MEMORY_FOLDER = "/sys/fs/cgroup/memory"
 INSTALL = {
     ROOT: "run it as root",
     NFT: "apt-get install nftables",
-    FAKETIME: "apt-get install libfaketime",
+    COMPILER: "apt-get install gcc libc6-dev",
     TMPFS: "run it as root",
     CGROUP: "run it as root where the memory controller is mounted",
 }
@@ -75,10 +74,8 @@ def has(need: str) -> bool:
     """Tell whether this machine has something that a row needs."""
     is_root = os.geteuid() == 0
     match need:
-        case "nft":
-            return shutil.which("nft") is not None
-        case "libfaketime":
-            return os.path.exists(FAKETIME_FILE)
+        case "nft" | "cc":
+            return shutil.which(need) is not None
         case "a memory cgroup":
             return is_root and os.path.exists(f"{MEMORY_FOLDER}/cgroup.procs")
         case _:

@@ -33,11 +33,12 @@ class Table:
         began, load = time.monotonic(), os.getloadavg()[0]
         if missing := row.missing():
             return Result(row.name, "MISSING", 0.0, f"needs {', '.join(missing)}", load)
+        verdict, text = "FAIL", ""
         try:
             with lab_in(cluster, self._options, self._say) as lab:
                 verdict, text = attempt(row, lab)
         except (OSError, AssertionError) as failure:
-            verdict, text = "FAIL", f"the row could not be set up or cleared away: {failure}"
+            verdict, text = "FAIL", f"{text} (could not be set up or cleared away: {failure})"
         return Result(row.name, verdict, round(time.monotonic() - began, 1), text, load)
 
 
