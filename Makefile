@@ -11,7 +11,7 @@ BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders killsweep clean systemd-lab
+.PHONY: help run demo-live test lint bench soak-orders killsweep faults clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a
 
 killsweep: $(VENV)/.dev ## Kill the daemon KILLS times (500), compare with the exchanges' truth each tenth; options in ARGS, such as ARGS="--seed 7"
 	@$(BIN)/python scripts/reliability/killsweep.py --kills $(KILLS) $(ARGS)
+
+faults: $(VENV)/.dev ## Inject every fault of the fault table into a real daemon (root; 20 min); options in ARGS, such as ARGS="--only disk,clock"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/faults/main.py $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh

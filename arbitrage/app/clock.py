@@ -27,6 +27,11 @@ class EngineClock:
         return ahead_ns
 
 
+def wall_ns() -> int:
+    """Return the wall clock: what a status is stamped with beside engine time, so that its age can be told from outside."""
+    return time.time_ns()
+
+
 def wall_ms() -> int:
     """Return the wall clock in milliseconds: for what is shown to people and written on simulated wires, never to decide."""
     return time.time_ns() // 1_000_000

@@ -16,7 +16,7 @@ import msgspec
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import Clock
 from arbitrage.app.modes import RefusedToTrade
-from arbitrage.model.events import FeedFault
+from arbitrage.model.events import ClockMeasured, FeedFault
 from arbitrage.model.instruments import Instrument, Venue
 from arbitrage.model.settings import Settings
 from arbitrage.venues.factory import make_account_session, make_session, transport_named
@@ -28,6 +28,7 @@ logger = logging.getLogger("arbitrage.daemon")
 CHECK_SECONDS_MAX = 12.0
 CHECK_AGAIN_SECONDS = 5.0
 """A venue that could not be asked about its key is asked again so often; nothing is sent there before."""
+NS_PER_MS = 1_000_000
 EARLY_EVENTS_MAX = 1_000
 """What sessions may say before there is an engine; more is dropped and counted."""
 
@@ -103,12 +104,21 @@ class Connections:
             logger.warning("%s: the key could not be checked: %s", name, self.unchecked[name])
         return definite
 
-    def attach(self, sink: Sink, account_sink: Sink, instrument: Callable[[int], Instrument | None]) -> None:
-        """Name who hears market data, who hears the accounts, and who knows the rules from now on."""
-        self._sink, self._account_sink, self._instrument = sink, account_sink, instrument
+    def attach(
+        self, sink: Sink, account_sink: Sink, instrument: Callable[[int], Instrument | None], *, ahead_ns: int = 0
+    ) -> None:
+        """Name who hears market data, who hears the accounts, and who knows the rules from now on.
+
+        Engine time may go `ahead_ns` ahead of the wall on purpose: a venue's clock is held against the wall all the same.
+        """
         if self._early:
-            account_sink(self._early)
+            account_sink(self._early)  # measured while engine time was still the wall's
             self._early = []
+        if ahead_ns:
+            for account in self.accounts.values():
+                account.time_went_ahead(ahead_ns)
+            sink, account_sink = (_against_the_wall(each, ahead_ns // NS_PER_MS) for each in (sink, account_sink))
+        self._sink, self._account_sink, self._instrument = sink, account_sink, instrument
         if self._early_dropped:
             logger.warning("%d events of the sessions before the start were dropped", self._early_dropped)
 
@@ -140,3 +150,15 @@ class Connections:
         room = EARLY_EVENTS_MAX - len(self._early)
         self._early += events[:room]
         self._early_dropped += max(0, len(events) - room)
+
+
+def _against_the_wall(sink: Sink, ahead_ms: int) -> Sink:
+    """Hand measured clocks on as if engine time had not gone ahead."""
+
+    def corrected(events: Sequence[VenueEvent]) -> None:
+        if events and type(events[0]) is ClockMeasured:
+            measured = events[0]
+            events = (msgspec.structs.replace(measured, offset_ms=measured.offset_ms + ahead_ms), *events[1:])
+        sink(events)
+
+    return corrected

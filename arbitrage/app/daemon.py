@@ -63,7 +63,8 @@ class Daemon:
         running.door.connect(self._transport, self._resync)
         running.shadow = self._transport.counters
         self._answers = Answers(running.door, timing)
-        connections.attach(self.sink, self.hear, lambda market: running.engine.board.instruments[market])
+        instruments = running.engine.board.instruments
+        connections.attach(self.sink, self.hear, lambda market: instruments[market], ahead_ns=running.ahead_ns)
 
     async def run(self) -> int:
         """Connect and trade until stopped; return the exit status."""
@@ -162,6 +163,9 @@ class Daemon:
         self._notifier.stopping("stopping: snapshot")
         self.running.door.rest()
         if self.supervisor.failure is None and not self._fence.reason:
+            if self.running.engine.desk.open_plans():
+                # Whoever sends SIGTERM may soon send SIGKILL: what is known is on disk before anything is waited for.
+                self._housekeeping.save_snapshot_now("stopping, arbitrages are under way")
             await self._settle()
         self.running.door.close()
         failure = self.running.door.broken or self.supervisor.failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from arbitrage.app.stall import StallGuard
 from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import (
     Append,
@@ -67,8 +68,12 @@ class Transport(Protocol):
 class Door:
     """One engine, one journal, one transport. Everything that happens goes through `feed`."""
 
-    def __init__(self, engine: Engine, timing: Timing, journal: Journal, recorder: Recorder) -> None:
+    def __init__(
+        self, engine: Engine, timing: Timing, journal: Journal, recorder: Recorder, *, stall: StallGuard | None = None
+    ) -> None:
+        """Make a door. With a `stall` guard it decides nothing on what waited while the loop stood still: real time only."""
         self.engine = engine
+        self._stall = stall
         self.unwritten: list[Append] = []
         """Facts that the journal refused; they wait here and are retried before anything newer."""
         self._timing = timing
@@ -141,15 +146,25 @@ class Door:
         if self._is_resting or self._is_closed:
             return
         assert not self._is_inside, "an event that failed half way is followed by no decision"
+        now_ns = self._timing.now_ns()
+        if self._stall is not None and self._is_held(self._stall, now_ns):
+            return
         self._is_inside = True
         try:
-            effects = self.engine.step(Decide(self._timing.now_ns()))
+            effects = self.engine.step(Decide(now_ns))
             if effects:
                 self._carry_out(effects)
         except AssertionError as broken:
             self.broken = broken
             raise
         self._is_inside = False
+
+    def _is_held(self, stall: StallGuard, now_ns: int) -> bool:
+        """Decide nothing on books that may be as old as a stall; markets that changed stay noted for the next decision."""
+        if stall.has_stalled(now_ns):
+            text = f"the loop stood still for {stall.stalled_ms} ms: what it missed is read and not traded on"
+            self._recorder.report(Report(Severity.WARNING, "loop_stalled", text))
+        return stall.holds(now_ns)
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         appends = [effect for effect in effects if type(effect) is Append]

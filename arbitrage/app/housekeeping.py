@@ -8,6 +8,7 @@ import os
 
 import msgspec
 
+from arbitrage.app.clock import wall_ns
 from arbitrage.app.exercise import ExerciseFailed, exercise
 from arbitrage.app.keeping import keep_report
 from arbitrage.app.kill_proof import KillProof
@@ -22,7 +23,9 @@ from arbitrage.store.rows import ConfigurationRow, PositionRow, SnapshotRows
 
 logger = logging.getLogger("arbitrage.daemon")
 TICK_S = 0.25
-SECOND_NS = 1_000_000_000
+MS_NS, SECOND_NS = 1_000_000, 1_000_000_000
+WALL_STEP_NS = SECOND_NS
+"""A wall clock that moved by more against engine time within a second was set."""
 SIGN_OF_LIFE_NS = 60 * SECOND_NS
 DAY_NS = 86_400 * SECOND_NS
 MINUTE_S, HOUR_S = 60, 3_600
@@ -45,6 +48,7 @@ class Housekeeping:
         self._status_faults = 0
         self._faults_seen = 0
         self._next_sign_ns = 0
+        self._wall_off_ns = wall_ns() - running.clock()
 
     async def run(self) -> None:
         """Work until cancelled. The watchdog is fed from here, by the loop itself: a stalled loop does not feed it."""
@@ -121,6 +125,7 @@ class Housekeeping:
         self._count_faults(now_ns)
         self._tell_stores()
         self._give_sign(now_ns)
+        self._say_wall(now_ns)
         running.stores.offer_metrics(running.metrics.fields(now_ns))
         self._notifier.status(self.status_text())
         try:
@@ -138,7 +143,8 @@ class Housekeeping:
             book = board.books[market]
             if book.venue_ms and now_ns - book.updated_at_ns < SECOND_NS:
                 health = board.venue_health(Venue(venue), now_ns)
-                sent_us = (book.venue_ms - (health.clock_offset_ms or 0)) * 1_000
+                offset_ms = (health.clock_offset_ms or 0) - running.ahead_ns // MS_NS
+                sent_us = (book.venue_ms - offset_ms) * 1_000
                 running.metrics.wire_latency(now_ns, book.updated_at_ns // 1_000 - sent_us)
 
     def _tell_stores(self) -> None:
@@ -171,6 +177,13 @@ class Housekeeping:
         if now_ns >= self._next_sign_ns:
             self._next_sign_ns = now_ns + SIGN_OF_LIFE_NS
             logger.info("%s; %d frames", self.status_text(), self._running.frames)
+
+    def _say_wall(self, now_ns: int) -> None:
+        """Say that the wall clock was set: the times of log lines jump, and nothing else."""
+        before_ns, self._wall_off_ns = self._wall_off_ns, wall_ns() - now_ns
+        if abs(self._wall_off_ns - before_ns) > WALL_STEP_NS:
+            by_s = (self._wall_off_ns - before_ns) / SECOND_NS
+            logger.warning("the wall clock was set by %+.0f s; engine time goes on: nothing is decided by the wall clock", by_s)
 
     def _say_armed(self) -> None:
         reasons = self._running.engine.not_armed_because()
@@ -249,6 +262,7 @@ class Housekeeping:
             started_at_ns=running.started_at_ns,
             kill_last_proven_ns=proof.at_ns if proof is not None else None,
             epoch=running.epoch,
+            wall_ns=wall_ns(),
         )
 
 

@@ -23,6 +23,7 @@ from arbitrage.app.kill_proof import KillProofs
 from arbitrage.app.modes import RealTiming, RefusedToTrade, account_venues, funding, mode_of
 from arbitrage.app.restoring import restore
 from arbitrage.app.running import Running
+from arbitrage.app.stall import StallGuard
 from arbitrage.engine.engine import Engine
 from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
@@ -84,13 +85,15 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, circumsta
     journal: Journal = StoreJournal(stores)
     if crash is not None:
         journal = crash.around(journal)
-    door = Door(engine, RealTiming(clock), journal, StoreRecorder(stores, metrics, clock, proofs))
+    recorder = StoreRecorder(stores, metrics, clock, proofs)
+    door = Door(engine, RealTiming(clock), journal, recorder, stall=StallGuard())
     door.feed(restored.differences)
     door.feed(funding(settings, engine.ledger.nodes(), clock()))
     lease, epoch = claim.lease, claim.epoch
     return Running(
-        loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics, kill_proofs=proofs, lease=lease, epoch=epoch
-    )
+        loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics, kill_proofs=proofs, lease=lease, epoch=epoch,
+        ahead_ns=ahead_ns,
+    )  # fmt: skip
 
 
 class Claim:

@@ -42,6 +42,8 @@ class Running:
     """Number of this start among all starts of the session; part of every order id."""
     shadow: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What the venues' test endpoints said, counted; empty outside shadow mode."""
+    ahead_ns: int = 0
+    """How far engine time goes ahead of the wall as it was at this start."""
     frames: int = 0
     is_ready: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     started_at_ns: int = dataclasses.field(init=False)

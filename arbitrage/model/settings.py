@@ -52,7 +52,8 @@ class VenueSettings(_Section, frozen=True):
     book_levels: Literal[1, 5, 15, 30] = 30
     connect_timeout_ms: PositiveMilliseconds = 5_000
     request_timeout_ms: PositiveMilliseconds = 10_000
-    ping_interval_ms: PositiveMilliseconds = 2_000
+    ping_interval_ms: PositiveMilliseconds = 1_000
+    """Upbit allows 100 messages a minute, pings included."""
     silence_ms_max: PositiveMilliseconds = 6_000
     """No frame, pong or status for this long: the connection is dead and is replaced."""
     backoff_ms_min: PositiveMilliseconds = 250
@@ -69,8 +70,8 @@ class MarketDataSettings(_Section, frozen=True):
 
     symbol_age_ms_max: PositiveMilliseconds = 30_000
     """A symbol without an update for longer is gated; its connection is left alone."""
-    link_age_ms_max: PositiveMilliseconds = 5_000
-    """A connection without any sign of life for longer gates every symbol behind it."""
+    link_age_ms_max: PositiveMilliseconds = 1_800
+    """A connection without any sign of life for longer gates every symbol behind it: half-open ones within 2 s."""
     price_jump_ppm_max: Annotated[int, Meta(ge=1, le=10_000_000)] = 200_000
     """A mid price that moves by more within one update is implausible until `price_jump_confirmations` agree."""
     price_jump_confirmations: Count = 3

@@ -69,6 +69,9 @@ class Examiner:
         self._places = places
         self._settings: Settings = places.settings
         self._now_ns = now_ns
+        status = places.status
+        self._engine_ns = status.engine_ns(now_ns) if isinstance(status, Status) else now_ns
+        """What the daemon wrote its times in: the wall clock may have been set since it started."""
         self._timer_ns = timer_ns
 
     async def examine(self) -> Health:
@@ -162,7 +165,7 @@ class Examiner:
         try:
             key = metrics_key(status.env, status.session_id)
             latency, updated = await client.hmget(key, ["avg_loop_latency_ms", "updated_at_ns"])
-            if (self._now_ns - int(updated or 0)) / _MS <= METRICS_AGE_MS_MAX:
+            if (self._engine_ns - int(updated or 0)) / _MS <= METRICS_AGE_MS_MAX:
                 return "over 60 s", float(latency or "nan")
             return "from the status file, those in Redis are old", status.loop_latency_ms
         except (*REDIS_FAULTS, ValueError):
@@ -190,9 +193,9 @@ class Examiner:
         if isinstance(status, str):
             return Check("Snapshot", False, status, limit=limit)
         if status.last_snapshot_at_ns is None:
-            up_s = max(0, self._now_ns - status.started_at_ns) / 1e9
+            up_s = max(0, self._engine_ns - status.started_at_ns) / 1e9
             return Check("Snapshot", up_s <= limit, f"none yet, started {up_s:.0f} s ago (limit {limit} s)", limit=limit)
-        age_s = max(0, self._now_ns - status.last_snapshot_at_ns) / 1e9
+        age_s = max(0, self._engine_ns - status.last_snapshot_at_ns) / 1e9
         return Check("Snapshot", age_s <= limit, f"{age_s:.0f} s old (limit {limit} s)", age_s, limit)
 
     def _kill(self) -> Check:
@@ -201,9 +204,9 @@ class Examiner:
         if isinstance(status, str):
             return Check("Kill", False, status, limit=limit)
         if status.kill_last_proven_ns is None:
-            up_s = max(0, self._now_ns - status.started_at_ns) / 1e9
+            up_s = max(0, self._engine_ns - status.started_at_ns) / 1e9
             return Check("Kill", up_s <= KILL_FIRST_S_MAX, f"never proven, started {up_s:.0f} s ago", limit=limit)
-        age_h = max(0, self._now_ns - status.kill_last_proven_ns) / 3.6e12
+        age_h = max(0, self._engine_ns - status.kill_last_proven_ns) / 3.6e12
         return Check("Kill", age_h <= limit, f"last proven {age_h:.1f} h ago (limit {limit} h)", age_h, limit)
 
     def _live_status(self) -> Status | str:
@@ -211,7 +214,7 @@ class Examiner:
         status = self._places.status
         if isinstance(status, str):
             return status
-        age_ms = (self._now_ns - status.at_ns) / _MS
-        if age_ms > STATUS_AGE_MS_MAX:
+        age_ms = (self._engine_ns - status.at_ns) / _MS
+        if abs(age_ms) > STATUS_AGE_MS_MAX:  # from the future: the clock was set back, and nobody has written since
             return f"the daemon stands still or is gone: its last status is {age_ms / 1000:.0f} s old (process {status.pid})"
         return status

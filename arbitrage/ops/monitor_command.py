@@ -111,7 +111,8 @@ def _metrics_table(places: Places, found: dict[str, str] | str, now_ns: int) -> 
         return table
     for key in METRICS:
         table.add_row(key, Text(found.get(key, "-"), justify="right"))
-    age_s = max(0, now_ns - int(found.get("updated_at_ns", "0") or 0)) / 1e9
+    engine_ns = status.engine_ns(now_ns) if isinstance(status, Status) else now_ns
+    age_s = max(0, engine_ns - int(found.get("updated_at_ns", "0") or 0)) / 1e9
     table.add_row("updated", Text(f"{age_s:.0f} s ago", style="" if age_s < 5 else "bold red", justify="right"))
     return table
 

@@ -5,6 +5,7 @@ It is how `healthcheck.py` and `tools/monitor.py` find the embedded servers, and
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import msgspec
 
 FILE_NAME = "status.json"
 FILE_BYTES_MAX = 1_000_000
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PostgresAddress(msgspec.Struct, frozen=True):
@@ -59,19 +61,38 @@ class Status(msgspec.Struct, frozen=True):
     started_at_ns: int = 0
     kill_last_proven_ns: int | None = None
     epoch: int = 0
+    wall_ns: int = 0
+    """The wall clock as this was written: engine time does not follow it when it is set. 0: they were the same."""
+
+    def engine_ns(self, wall_ns: int) -> int:
+        """Return the daemon's engine time at a moment of the wall clock, however often that was set since its start."""
+        return wall_ns - (self.wall_ns - self.at_ns) if self.wall_ns else wall_ns
 
 
 def write_status(data_dir: Path, status: Status) -> None:
     """Replace the status file whole, readable by its owner only. Raises OSError; the caller counts it and goes on.
 
     Not synchronised to disk: after a power cut it would tell the past anyway. Writes about 1 kB, so the loop may do it itself.
+    On a full disk it is written over in place: better torn for a moment than a word from before the disk was full.
     """
-    target = data_dir / FILE_NAME
+    target, content = data_dir / FILE_NAME, msgspec.json.encode(status)
     temporary = target.with_suffix(".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(status))
+    try:
+        _write(temporary, os.O_CREAT | os.O_TRUNC, content)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        temporary.unlink(missing_ok=True)
+        _write(target, 0, content)
+        return
     temporary.replace(target)
+
+
+def _write(path: Path, flags: int, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | flags, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.truncate()
 
 
 def read_status(data_dir: Path) -> Status | str:

@@ -126,6 +126,10 @@ class AccountSession(ABC):
     async def close(self) -> None:
         """Close the connections. `run` does so by itself; for a session that was only checked."""
 
+    def time_went_ahead(self, ahead_ns: int) -> None:
+        """Correct what was measured against engine time before that went ahead. Nothing, where nothing was."""
+        assert ahead_ns >= 0, "time does not go back"
+
     @abstractmethod
     def hold_requests(self, until_ns: int) -> None:
         """Ask nothing before this time: a ban that was met before a restart outlives it."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import yaml
 from store_servers import fetch
 
@@ -32,11 +33,16 @@ SCENARIO, SEED, SPEED = "synthetic", 1, 8.0
 """Eight times as fast as its own time, the synthetic scenario pays within a second or two."""
 
 
+class TimesOut(AssertionError):
+    """Something did not come to hold in time."""
+
+
 def wait_until(holds: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> float:
     """Poll until `holds()`; return after how many seconds it did. Fails with `what` when it does not."""
     began = time.monotonic()
     while not holds():
-        assert time.monotonic() - began < seconds, f"not within {seconds:g} s: {what}"
+        if time.monotonic() - began >= seconds:
+            raise TimesOut(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
     return time.monotonic() - began
 
@@ -208,3 +214,41 @@ def house_in(folder: Path, **environ: str) -> Iterator[House]:
             house.close()
     finally:
         venues.stop()
+
+
+def is_caught_up(house: House) -> bool:
+    """Tell whether PostgreSQL holds every fact that was in the journal just before it was asked."""
+    known = len(house.facts())
+    ((held,),) = [row.values() for row in house.query("SELECT max(sequence) FROM journal_facts")]
+    return bool(held >= known)
+
+
+def postgres_pid(house: House) -> int:
+    """Return the process number of the embedded PostgreSQL."""
+    return int((house.folder / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[list[psutil.Process]]:
+    """Keep a server and its children from doing anything: it is there and never answers. Gives all of them."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        yield family
+    finally:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def fill(path: Path) -> None:
+    """Take every free byte of its file system."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    size = 1_000_000
+    while size:
+        try:
+            os.write(descriptor, bytes(size))
+        except OSError:
+            size //= 2
+    os.close(descriptor)

@@ -24,10 +24,18 @@ from daemon_lab import PROJECT, SESSION, House, Venues
 from arbitrage.app.child import ACCOUNT_WORDS
 from arbitrage.app.identity import session_tag
 from arbitrage.app.loopback_house import KEY_WORDS
+from arbitrage.engine.engine import Engine
+from arbitrage.model.facts import FillBooked, OrderIntended, PlanOpened
 from arbitrage.model.money import parse_e8
+from arbitrage.ops.config import load
 from arbitrage.ops.keys import key_names
 from arbitrage.ops.preflight import LIVE_PHRASE
 
+VENUES = tuple(KEY_WORDS)
+HAND = "-hand"
+"""What stands in the ids of orders that a test placed by a hand of its own."""
+LATE = ("timestamp_late", "requests_over_limit default")
+"""What a loaded machine does to requests that left in time."""
 TAG = session_tag("development", SESSION)
 """What every order id of the lab's session begins with."""
 UPBIT_PACE_S = 0.1
@@ -162,6 +170,31 @@ def standing(house: House) -> Row:
     """Return how the daemon says that it stands."""
     found: Row = json.loads(said(command(house, "status", "--json")))["standing"]
     return found
+
+
+def ledger(house: House) -> dict[tuple[str, str], int]:
+    """Live the journal again and return what it says is held."""
+    settings = load(house.config, house.environ).settings
+    engine = Engine(settings.trading, settings.market_symbols, id_prefix="check")
+    engine.restore(None, house.facts())
+    return {(node.venue, node.asset): engine.ledger.total_e8(node) for node in engine.ledger.nodes()}
+
+
+def sent_once(house: LiveHouse, excused: tuple[str, ...] = ()) -> None:
+    """Fail unless every order there is one of the journal's, once, no fill is booked twice, and no rule was broken."""
+    truth = house.truth()
+    for venue in VENUES:
+        ids = [order["client_id"] for order in truth[venue]["orders"]]
+        assert len(ids) == len(set(ids))
+        wrong = {name: count for name, count in truth[venue]["violations"].items() if not name.startswith(LATE + excused)}
+        assert not any(wrong.values()), wrong
+    facts = house.facts()
+    trades = [(fact.fill.venue, fact.fill.market, fact.fill.trade_id) for fact in facts if isinstance(fact, FillBooked)]
+    assert len(trades) == len(set(trades)) > 0
+    intended = {order.client_order_id for fact in facts if isinstance(fact, PlanOpened) for order in fact.orders}
+    intended |= {fact.order.client_order_id for fact in facts if isinstance(fact, OrderIntended)}
+    sent = {order["client_id"] for venue in VENUES for order in truth[venue]["orders"]}
+    assert {name for name in sent if name.startswith(TAG) and HAND not in name} <= intended
 
 
 def forms(secret: bytes) -> set[bytes]:

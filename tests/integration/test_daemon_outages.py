@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -10,9 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from daemon_lab import House, Run, house_in, wait_until
+from daemon_lab import House, Run, fill, frozen, house_in, is_caught_up, postgres_pid, wait_until
 from store_servers import reachable_folder
 
 from arbitrage.model.facts import PlanClosed
@@ -45,30 +43,6 @@ def goes_on_trading(house: House) -> None:
     """Wait until one more arbitrage has ended, by the journal."""
     before = closed(house)
     wait_until(lambda: closed(house) > before, "trading goes on", 20)
-
-
-def is_caught_up(house: House) -> bool:
-    """Tell whether PostgreSQL holds every fact that was in the journal just before it was asked."""
-    known = len(house.facts())
-    ((held,),) = [row.values() for row in house.query("SELECT max(sequence) FROM journal_facts")]
-    return bool(held >= known)
-
-
-def postgres_pid(house: House) -> int:
-    return int((house.folder / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
-
-
-@contextlib.contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Keep a server and its children from doing anything: it is there and never answers."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in family:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in family:
-            process.resume()
 
 
 def test_frozen_databases_are_told_cost_no_trade_and_catch_up(house: House) -> None:
@@ -149,18 +123,6 @@ def small_disk() -> Iterator[Path]:
     folder.rmdir()
 
 
-def fill(path: Path) -> None:
-    """Take every free byte of its file system."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    size = 1_000_000
-    while size:
-        try:
-            os.write(descriptor, bytes(size))
-        except OSError:
-            size //= 2
-    os.close(descriptor)
-
-
 def test_a_full_disk_stops_entries_with_the_reason_and_is_recovered_from(small_disk: Path, initialised: Path) -> None:
     subprocess.run(["cp", "-a", f"{initialised}/.", small_disk], check=True)
     with house_in(small_disk) as house:
@@ -168,6 +130,7 @@ def test_a_full_disk_stops_entries_with_the_reason_and_is_recovered_from(small_d
         fill(small_disk / "ballast")
         run.says("the journal's bound is reached: no new entries")
         run.says("not armed because the journal is full or cannot be written")
+        wait_until(lambda: (status := house.status()) and not status.armed, "the status says so too, on the full disk", 10)
         assert run.process.poll() is None and "Traceback" not in run.text()
         armed = run.text().count(ARMED)
         (small_disk / "ballast").unlink()

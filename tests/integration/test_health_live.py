@@ -169,6 +169,16 @@ def test_old_figures_in_redis_are_not_believed(house: House) -> None:
     assert named(late, "Metrics").passed and "those in Redis are old" in named(late, "Metrics").text
 
 
+@pytest.mark.parametrize("set_by_ns", [60 * MINUTE, -120 * MINUTE])
+def test_a_wall_clock_that_was_set_makes_no_daemon_ill_and_hides_no_dead_one(house: House, set_by_ns: int) -> None:
+    engine_ns = time.time_ns() - set_by_ns
+    times = {"at_ns": engine_ns, "started_at_ns": engine_ns, "last_snapshot_at_ns": engine_ns}
+    house.write_status(**times, wall_ns=time.time_ns())
+    assert not failed(house.health()).keys() & {"Metrics", "Feeds", "Snapshot"}
+    house.write_status(**times, wall_ns=time.time_ns() - set_by_ns)
+    assert {"Metrics", "Feeds"} <= failed(house.health()).keys(), "the clock was set after its last word"
+
+
 def test_an_old_log_an_old_snapshot_and_a_silent_feed_fail(house: House) -> None:
     house.publish(Metrics())
     long_ago = time.time() - 301

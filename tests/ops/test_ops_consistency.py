@@ -37,7 +37,7 @@ from arbitrage.ops.problems import ConfigError
         ("paper: {acknowledgement_ms: 3000}", "paper.acknowledgement_ms: 3000 is not below"),
         ("venues: {upbit: {backoff_ms_min: 30001}}", "venues.upbit.backoff_ms_min: 30001 is not below"),
         ("venues: {upbit: {ping_interval_ms: 6000}}", "is not below venues.upbit.silence_ms_max"),
-        ("market_data: {link_age_ms_max: 2000}", "is not below market_data.link_age_ms_max"),
+        ("market_data: {link_age_ms_max: 1000}", "is not below market_data.link_age_ms_max"),
         ("venues: {upbit: {symbols: [KRW-BTC, KRW-BTC]}}", "lists a symbol twice"),
         ("venues: {upbit: {rest_url: 'ws://127.0.0.1:1'}}", "are swapped"),
         ("venues: {upbit: {fees: {payment: named}}}", "name the asset exactly when"),

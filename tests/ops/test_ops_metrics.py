@@ -106,6 +106,16 @@ def test_a_status_is_read_as_it_was_written_and_only_by_its_owner(tmp_path: Path
     assert (tmp_path / "status.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_engine_time_is_known_from_outside_however_the_wall_clock_was_set(tmp_path: Path) -> None:
+    hour_ns = 3_600_000_000_000
+    status = Status(
+        pid=7, session_id="s", env="staging", mode="paper", armed=True, not_armed_reasons=(), postgres=None, redis=None,
+        feeds={}, last_snapshot_at_ns=None, at_ns=9 * hour_ns, loop_latency_ms=0.5, wall_ns=10 * hour_ns,
+    )  # fmt: skip
+    assert status.engine_ns(10 * hour_ns + 7) == 9 * hour_ns + 7
+    assert msgspec.structs.replace(status, wall_ns=0).engine_ns(5) == 5, "a status of an older program"
+
+
 def test_a_missing_or_damaged_status_is_said_in_words(tmp_path: Path) -> None:
     assert "has not run here" in str(read_status(tmp_path))
     for raw in (b"", b"{}", b"\xff", b'{"pid": "x"}'):

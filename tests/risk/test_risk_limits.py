@@ -147,8 +147,8 @@ def test_either_venue_must_be_known_connected_and_alive(venue: str) -> None:
         others = dict(view().venues)
         return view(venues=others | {venue: health(venue, **changes)})
 
-    assert verdict(kimchi(), with_health(alive_age_ms=5_000)) is None
-    assert verdict(kimchi(), with_health(alive_age_ms=5_001)) is Refusal.VENUE_UNHEALTHY
+    assert verdict(kimchi(), with_health(alive_age_ms=1_800)) is None
+    assert verdict(kimchi(), with_health(alive_age_ms=1_801)) is Refusal.VENUE_UNHEALTHY
     assert verdict(kimchi(), with_health(is_connected=False)) is Refusal.VENUE_UNHEALTHY
     assert (
         verdict(kimchi(), view(venues={other: health(other) for other in {BINANCE, UPBIT} - {venue}}))

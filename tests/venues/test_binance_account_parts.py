@@ -303,6 +303,16 @@ def test_the_venues_clock_is_ours_and_the_offset() -> None:
     assert clock.engine_ns(clock.venue_ms(10 * NS_PER_S)) == 10 * NS_PER_S
 
 
+def test_an_engine_time_that_went_ahead_moves_no_stamp() -> None:
+    clock = VenueClock()
+    clock.went_ahead(NS_PER_S)
+    assert clock.offset_ms == 0, "nothing was measured yet"
+    clock.learn(ClockMeasured(0, VENUE, -1_500, 7))
+    before_ms = clock.venue_ms(10 * NS_PER_S)
+    clock.went_ahead(3_600 * NS_PER_S)
+    assert clock.venue_ms(3_610 * NS_PER_S) == before_ms
+
+
 def news(total: str = "0", status: str = "NEW", number: int = 1) -> OrderNews:
     found = codec().status(raw(STATUS | {"orderId": number, "executedQty": total, "status": status}), OURS, 0, 0)
     assert isinstance(found, OrderNews)

@@ -86,6 +86,11 @@ class VenueClock:
         self.error_ms = -(-measured.round_trip_ms // 2)
         self.is_known = True
 
+    def went_ahead(self, ahead_ns: int) -> None:
+        """Follow an engine time that went ahead since it was measured: every signature's stamp is made from it."""
+        if self.is_known:
+            self.offset_ms -= ahead_ns // NS_PER_MS
+
     def venue_ms(self, now_ns: int) -> int:
         """Return the venue's time at an engine time."""
         return now_ns // NS_PER_MS + self.offset_ms

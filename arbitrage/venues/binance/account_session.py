@@ -97,6 +97,9 @@ class BinanceAccountSession(AccountSession):
     async def close(self) -> None:
         await self._rest.close()
 
+    def time_went_ahead(self, ahead_ns: int) -> None:
+        self._rest.clock.went_ahead(ahead_ns)
+
     def hold_requests(self, until_ns: int) -> None:
         self._limits.refused("", BANNED, until_ns)
 

@@ -1,0 +1,44 @@
+"""Engine time may go ahead of the wall at a start; the venues' clocks are held against the wall all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from test_app_modes import settings_of
+
+from arbitrage.app.bans import BanFile
+from arbitrage.app.connections import Connections
+from arbitrage.model.events import ClockMeasured, LinkAlive
+from arbitrage.model.instruments import Venue
+from arbitrage.venues.wiring import VenueEvent
+
+HOUR_NS = 3_600_000_000_000
+BINANCE = Venue("binance")
+
+
+def heard(folder: Path, ahead_ns: int) -> list[VenueEvent]:
+    """Return what comes out for a clock that was measured before and one that is measured after engine time went ahead."""
+    found: list[VenueEvent] = []
+
+    def sink(events: Sequence[VenueEvent]) -> None:
+        found.extend(events)
+
+    connections = Connections(settings_of(folder / str(ahead_ns), "paper"), {}, lambda: 1, BanFile(folder))
+    session = next(iter(connections.feeds.values()))
+    say = session.context.wiring.sink
+    say((ClockMeasured(1, BINANCE, 5, 2),))
+    connections.attach(sink, sink, lambda market: None, ahead_ns=ahead_ns)
+    say((ClockMeasured(HOUR_NS, BINANCE, 5 - ahead_ns // 1_000_000, 2),))
+    say((LinkAlive(HOUR_NS, BINANCE, "one"),))
+    return found
+
+
+def test_a_venue_s_clock_is_held_against_the_wall_however_far_engine_time_went_ahead(tmp_path: Path) -> None:
+    for ahead_ns in (0, HOUR_NS):
+        measured = [event for event in heard(tmp_path, ahead_ns) if isinstance(event, ClockMeasured)]
+        assert [event.offset_ms for event in measured] == [5, 5]
+
+
+def test_what_is_no_clock_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    assert heard(tmp_path, HOUR_NS)[-1] == LinkAlive(HOUR_NS, BINANCE, "one")
