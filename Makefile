@@ -10,7 +10,7 @@ BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders clean systemd-lab
+.PHONY: help run demo-live test lint bench soak-orders backup-drill clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofe
 
 soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a venue; options in ARGS, such as ARGS="--venue upbit --first 7"
 	@$(BIN)/python tests/integration/soak_orders.py $(ARGS)
+
+backup-drill: $(VENV)/.dev ## Back up a house of GB gigabytes (1), lose it at random moments, restore it; such as GB=0.1 ARGS="--rounds 5 --seed 7"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/backup_drill.py --gigabytes $(or $(GB),1) $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh

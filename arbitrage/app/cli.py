@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from arbitrage import __version__
-from arbitrage.app import cycles_command, demo, drill_command, migrate_command, replay_command, report_command, run_command
+from arbitrage.app import (
+    backup_command,
+    cycles_command,
+    demo,
+    drill_command,
+    migrate_command,
+    replay_command,
+    report_command,
+    restore_command,
+    run_command,
+)
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
 from arbitrage.app.modes import refusal
@@ -84,6 +94,18 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         "find arbitrage cycles in a table of best prices",
         "arbitrage cycles --books book.csv.zst --max-legs 4",
         cycles_command,
+    ),
+    (
+        "backup",
+        "make a verified copy of database, journals and configuration; --drill proves that it restores",
+        "arbitrage backup --json",
+        backup_command,
+    ),
+    (
+        "restore",
+        "restore a backup into an empty folder or an empty database",
+        "arbitrage restore var/backups --to var-restored",
+        restore_command,
     ),
     ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
     ("config", "show, validate or compare the configuration", "arbitrage config show --origin", ConfigCommand(refusal)),

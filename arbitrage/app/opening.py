@@ -25,17 +25,20 @@ from arbitrage.ops.metrics import Metrics
 from arbitrage.store.endpoints import POSTGRES_FAULTS
 from arbitrage.store.lease import EpochFile, Lease, LeaseHeld
 from arbitrage.store.stores import Extras, Stores
+from arbitrage.store.wal_keeper import WalLimits
 
 logger = logging.getLogger("arbitrage.daemon")
 
 
-async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, kind: type[Engine] = Engine) -> Running:
+async def open_running(
+    loaded: Loaded, clock: EngineClock, logs: Logs, kind: type[Engine] = Engine, wal: WalLimits | None = None
+) -> Running:
     """Start the stores, take the lease and rebuild the engine from what they hold.
 
     Raises STORE_REFUSALS, RestoreRefused and RefusedToTrade.
     """
     settings = loaded.settings
-    extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max)
+    extras = Extras(settings.market_symbols, settings.log.stream_length_max, settings.log.queue_max, wal=wal)
     stores = await Stores.open(settings.store, settings.env, settings.session_name, clock, extras=extras)
     logs.hide((stores.postgres_endpoint().password, stores.redis_endpoint().password))
     for message in stores.messages:

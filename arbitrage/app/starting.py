@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from arbitrage.app.backing_up import wal_limits
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.connections import Connections
@@ -29,7 +30,7 @@ from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine, RestoreRefused
 from arbitrage.ops.config import Loaded
-from arbitrage.ops.keys import hidden_texts
+from arbitrage.ops.keys import hidden_key, hidden_texts
 from arbitrage.ops.log_lines import LogLine
 from arbitrage.ops.log_sources import stream_entry
 from arbitrage.ops.logs import Logs, is_journal
@@ -160,6 +161,8 @@ class _Trading:
         is_for_journal = is_journal(os.environ, sys.stdout)
         self._logs = Logs(settings.log, settings.env, redactor=loaded.redactor, stream=stream, for_journal=is_for_journal)
         self._logs.hide(hidden_texts(keys))
+        self._wal = wal_limits(settings, orders.environ)
+        self._logs.hide(hidden_key(settings, orders.environ))
 
     async def run(self) -> tuple[int, Running]:
         """Start, trade, stop."""
@@ -177,7 +180,7 @@ class _Trading:
             await check_databases(self._loaded)
             if refusals := await connections.check():
                 raise RefusedToTrade(f"MODE={settings.mode} is refused: {'; '.join(refusals)}")
-            running = await open_running(self._loaded, self._clock, self._logs, orders.engine)
+            running = await open_running(self._loaded, self._clock, self._logs, orders.engine, self._wal)
             attach(self._logs, running)
             daemon = Daemon(running, orders.reload, Notifier.from_environment(), connections)
             if orders.beside is not None:

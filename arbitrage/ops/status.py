@@ -59,6 +59,9 @@ class Status(msgspec.Struct, frozen=True):
     started_at_ns: int = 0
     kill_last_proven_ns: int | None = None
     epoch: int = 0
+    archive_behind_s: float | None = None
+    """How far the archive of the embedded database's log is behind; None while nothing is archived."""
+    archive_trouble: str = ""
 
 
 def write_status(data_dir: Path, status: Status) -> None:
