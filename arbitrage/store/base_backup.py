@@ -24,6 +24,7 @@ from arbitrage.store.vault import FrameReader
 
 SILENCE_SECONDS_MAX = 120.0
 PIPE_BYTES = 262_144
+TAR_BYTES = 1_048_576
 RESTORE_SECONDS_MAX = 3_600
 BACKUP_MANIFEST = "backup_manifest"
 _OUTSIDE = ("pg_wal/", BACKUP_MANIFEST)
@@ -101,7 +102,7 @@ def check_base(reader: FrameReader, where: str) -> BaseManifest:
     found: dict[str, tuple[int, str]] = {}
     manifest: BaseManifest | None = None
     try:
-        with tarfile.open(fileobj=reader, mode="r|") as tar:  # type: ignore[call-overload]  # a stream needs only `read`
+        with tarfile.open(fileobj=reader, mode="r|", bufsize=TAR_BYTES) as tar:  # type: ignore[call-overload]  # a stream needs only `read`
             for member in tar:
                 file = tar.extractfile(member) if member.isfile() else None
                 if file is not None and member.name == BACKUP_MANIFEST:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from arbitrage.store.backups import check_stored, state_members
-from arbitrage.store.base_backup import restore_dump, verify_unpacked
+from arbitrage.store.base_backup import PIPE_BYTES, TAR_BYTES, restore_dump, verify_unpacked
 from arbitrage.store.embedded import STATE_FILE, postgres_of, read_state
 from arbitrage.store.endpoints import PostgresEndpoint, connect_postgres
 from arbitrage.store.files import make_private_folder, sync_folder, write_all, write_durably
@@ -35,7 +35,6 @@ ASIDE = "journal-before-restore"
 RESTORED = "restored"
 EPOCH_LEAP = 1_000
 """Added to the epoch: the house that was lost may have started again after the backup, and a number is never used twice."""
-PIPE_BYTES = 262_144
 _TABLES = "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 _HELD = """SELECT env, session_id, (SELECT coalesce(max(sequence), 0) FROM journal_facts f WHERE f.session = s.session) AS held
     FROM sessions s"""
@@ -194,7 +193,7 @@ def _unpack_base(request: Request, manifest: Manifest, folder: Path) -> None:
     with path.open("rb") as sealed:
         reader = FrameReader(read_frames(sealed, _strict(request, manifest), str(path)))
         try:
-            with tarfile.open(fileobj=reader, mode="r|") as tar:  # type: ignore[call-overload]  # a stream needs only `read`
+            with tarfile.open(fileobj=reader, mode="r|", bufsize=TAR_BYTES) as tar:  # type: ignore[call-overload]  # a stream needs only `read`
                 for member in tar:
                     _unpack_member(tar, member, folder)
         except tarfile.TarError as error:

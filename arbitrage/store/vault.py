@@ -29,7 +29,8 @@ HEADER_BYTES_MAX = 1_000
 PASSPHRASE_BYTES_MIN = 16
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**15, 8, 1
 """About 0.1 s and 32 MB for each guess at a passphrase."""
-_SCRYPT_N_MAX = 2**20
+_SCRYPT_N_MAX = 2**17
+"""A header that asks for more would make us work for whoever changed it."""
 _TAG_BYTES = 16
 _LENGTH = struct.Struct(">I")
 
@@ -102,7 +103,7 @@ class Keyring:
         if not self._passphrase:
             raise VaultDamaged(f"{where}: is encrypted; give the key (arbitrage-backup-key, see the reference)")
         is_known = header.kind == "chacha20poly1305" and (header.r, header.p) == (SCRYPT_R, SCRYPT_P)
-        if not is_known or not 1 < header.n <= _SCRYPT_N_MAX:
+        if not is_known or not 1 < header.n <= _SCRYPT_N_MAX or header.n & (header.n - 1):
             raise VaultDamaged(f"{where}: was sealed in a way that this program does not know ({header.kind})")
         master = self._master(bytes.fromhex(header.key_salt), header.n, header.r, header.p)
         if _derived(master, b"", b"arbitrage key check")[:8].hex() != header.key_check:
@@ -257,18 +258,19 @@ class FrameReader:
 
     def __init__(self, frames: Iterator[bytes]) -> None:
         self._frames = frames
-        self._waiting = b""
+        self._frame = b""
+        self._at = 0
 
     def read(self, count: int = -1) -> bytes:
         """Return `count` bytes, less only at the end; all that is left for a negative count."""
-        parts, have = [self._waiting], len(self._waiting)
+        parts, have = [], 0
         while count < 0 or have < count:
-            part = next(self._frames, None)
-            if part is None:
-                break
-            parts.append(part)
-            have += len(part)
-        whole = b"".join(parts)
-        cut = len(whole) if count < 0 else count
-        self._waiting = whole[cut:]
-        return whole[:cut]
+            if self._at == len(self._frame):
+                self._frame, self._at = next(self._frames, b""), 0
+                if not self._frame:
+                    break
+            end = len(self._frame) if count < 0 else min(len(self._frame), self._at + count - have)
+            parts.append(self._frame[self._at : end])
+            have += end - self._at
+            self._at = end
+        return b"".join(parts)

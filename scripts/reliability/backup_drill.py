@@ -57,7 +57,7 @@ def enlarger(gigabytes: float) -> Callable[[PostgresEndpoint], None]:
                 if table in NAMED:
                     changed[NAMED[table]] = f"t.{NAMED[table]} || '-{number}-' || g"
                 else:
-                    changed["sequence"] = f"row_number() OVER () + {number} * 100000000"
+                    changed["sequence"] = f"row_number() OVER () + {number}::bigint * 100000000"
                 values = ", ".join(changed.get(name, f"t.{name}") for name in names)
                 statement = f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table} t"
                 copies = f"generate_series(1, {COPIES_PER_STATEMENT}) g WHERE t.session <> {session}"
