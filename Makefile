@@ -11,7 +11,7 @@ BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders killsweep faults clean systemd-lab
+.PHONY: help run demo-live test lint bench soak-orders killsweep faults backup-drill clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ killsweep: $(VENV)/.dev ## Kill the daemon KILLS times (500), compare with the e
 
 faults: $(VENV)/.dev ## Inject every fault of the fault table into a real daemon (root; 20 min); options in ARGS, such as ARGS="--only disk,clock"
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/faults/main.py $(ARGS)
+
+backup-drill: $(VENV)/.dev ## Back up a house of GB gigabytes (1), lose it at random moments, restore it; such as GB=0.1 ARGS="--rounds 5 --seed 7"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/backup_drill.py --gigabytes $(or $(GB),1) $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh

@@ -61,22 +61,19 @@ def _config() -> Subcommand:
     return found
 
 
-demo, drill_command, report_command = _module("app.demo"), _module("app.drill_command"), _module("app.report_command")
-replay_command, cycles_command = _module("app.replay_command"), _module("app.cycles_command")
-migrate_command, config_command = _module("app.migrate_command"), Later(_config)
 COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
     ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", run_command),
     (
         "demo",
         "trade against local venue servers: no network",
         "arbitrage demo --scenario synthetic --for 60",
-        demo,
+        _module("app.demo"),
     ),
     (
         "drill",
         "let simulated exchanges misbehave, and see what your own configuration makes of it",
         "arbitrage drill lost-ack",
-        drill_command,
+        _module("app.drill_command"),
     ),
     ("status", "ask the running daemon how it stands", "arbitrage status --json", _operator("status")),
     (
@@ -108,22 +105,39 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         "report",
         "print the last restart report, or the last receipt of the kill switch",
         "arbitrage report --last --json",
-        report_command,
+        _module("app.report_command"),
     ),
     (
         "replay",
         "drive the engine with recorded frames, as fast as it can",
         "arbitrage replay FILE.capture.jsonl.zst --json",
-        replay_command,
+        _module("app.replay_command"),
     ),
     (
         "cycles",
         "find arbitrage cycles in a table of best prices",
         "arbitrage cycles --books book.csv.zst --max-legs 4",
-        cycles_command,
+        _module("app.cycles_command"),
     ),
-    ("migrate", "apply database migrations, or show where they stand", "arbitrage migrate --status", migrate_command),
-    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", config_command),
+    (
+        "backup",
+        "make a verified copy of database, journals and configuration; --drill proves that it restores",
+        "arbitrage backup --json",
+        _module("app.backup_command"),
+    ),
+    (
+        "restore",
+        "restore a backup into an empty folder or an empty database",
+        "arbitrage restore var/backups --to var-restored",
+        _module("app.restore_command"),
+    ),
+    (
+        "migrate",
+        "apply database migrations, or show where they stand",
+        "arbitrage migrate --status",
+        _module("app.migrate_command"),
+    ),
+    ("config", "show, validate or compare the configuration", "arbitrage config show --origin", Later(_config)),
 )
 EXITS = "exit status: 0 done, 1 failed check, 2 bad usage or configuration, 3 refused to trade, 70 broken invariant"
 

@@ -158,6 +158,7 @@ class Housekeeping:
             "PostgreSQL": "" if health.is_postgres_up else health.postgres_error,
             "Redis": "" if health.is_redis_up else health.redis_error,
             "journal": health.journal_trouble,
+            "backup": health.wal.trouble if health.wal is not None else "",
         }
         for name, trouble in troubles.items():
             if trouble and not self._troubles.get(name):
@@ -246,6 +247,7 @@ class Housekeeping:
         postgres, redis = running.stores.postgres_endpoint(), running.stores.redis_endpoint()
         reasons = view.not_armed_because
         proof = running.kill_proofs.last
+        wal = running.stores.health().wal
         return Status(
             pid=os.getpid(),
             session_id=settings.session_name,
@@ -263,6 +265,8 @@ class Housekeeping:
             kill_last_proven_ns=proof.at_ns if proof is not None else None,
             epoch=running.epoch,
             wall_ns=wall_ns(),
+            archive_behind_s=round(wal.behind_s, 3) if wal is not None and wal.line else None,
+            archive_trouble=wal.trouble if wal is not None else "",
         )
 
 

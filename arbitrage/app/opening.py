@@ -32,6 +32,7 @@ from arbitrage.ops.metrics import Metrics
 from arbitrage.store.endpoints import POSTGRES_FAULTS
 from arbitrage.store.lease import EpochFile, Holder, Lease, LeaseHeld, NotMigrated
 from arbitrage.store.stores import Extras, Stores
+from arbitrage.store.wal_keeper import WalLimits
 
 logger = logging.getLogger("arbitrage.daemon")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -44,6 +45,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     engine: type[Engine] = Engine
     standing_by: Callable[[str], None] | None = None
     """Waits for the lease, and is told all the while who holds it; None refuses at once."""
+    wal: WalLimits | None = None
+    """Where the embedded PostgreSQL's log is archived; None archives nothing."""
     crash: CrashPoint | None = None
     """Where a test of recovery has the process end."""
 
@@ -56,10 +59,10 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, circumsta
     settings = loaded.settings
     claim = Claim(settings, clock, circumstances.standing_by)
     log, crash = settings.log, circumstances.crash
-    reached = crash.store if crash is not None else None
     extras = Extras(
-        settings.market_symbols, log.stream_length_max, log.queue_max, reached=reached, before_tables=claim.before_tables
-    )
+        settings.market_symbols, log.stream_length_max, log.queue_max, wal=circumstances.wal,
+        reached=crash.store if crash is not None else None, before_tables=claim.before_tables,
+    )  # fmt: skip
     is_restored = False
     try:
         stores = await Stores.open(settings.store, settings.env, settings.session_name, clock, extras=extras)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from arbitrage.app.backing_up import wal_limits
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.connections import Connections
@@ -29,7 +30,7 @@ from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine, RestoreRefused
 from arbitrage.model.settings import Settings
 from arbitrage.ops.config import Loaded
-from arbitrage.ops.keys import hidden_texts
+from arbitrage.ops.keys import hidden_key, hidden_texts
 from arbitrage.ops.log_lines import LogLine
 from arbitrage.ops.log_sources import stream_entry
 from arbitrage.ops.logs import Logs, is_journal
@@ -157,6 +158,8 @@ class _Trading:
         self._logs = Logs(settings.log, settings.env, redactor=loaded.redactor, stream=stream, for_journal=is_for_journal)
         self._logs.hide(hidden_texts(keys))
         self._crash = armed(settings, orders.environ)
+        self._wal = wal_limits(settings, orders.environ)
+        self._logs.hide(hidden_key(settings, orders.environ))
 
     async def run(self) -> tuple[int, Running]:
         """Start, trade, stop."""
@@ -178,7 +181,7 @@ class _Trading:
             standby = Standby(settings, notifier) if orders.is_standby else None
             if refusals := await connections.check():
                 raise RefusedToTrade(f"MODE={settings.mode} is refused: {'; '.join(refusals)}")
-            circumstances = Circumstances(orders.engine, standby, self._crash)
+            circumstances = Circumstances(orders.engine, standby, self._wal, self._crash)
             running = await open_running(self._loaded, self._clock, self._logs, circumstances)
             attach(self._logs, running)
             daemon = Daemon(running, orders.reload, notifier, connections)

@@ -203,6 +203,22 @@ class StoreSettings(_Section, frozen=True):
     writer_queue_max: Count = 100_000
 
 
+class BackupSettings(_Section, frozen=True):
+    """Where backups go, how many stay, and what the archive of the write-ahead log may take."""
+
+    directory: str = ""
+    """Empty: `backups` in the data folder. Better a folder of another disk."""
+    kept: Annotated[int, Meta(ge=1, le=1000)] = 7
+    key_required: bool = False
+    """Refuses to make a backup without a key, so that a key that went missing is noticed."""
+    wal_archive: bool = True
+    """From the first backup on, the embedded PostgreSQL's write-ahead log is archived as it is written."""
+    wal_switch_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 30_000
+    """A file of the log is finished at least this often while there is anything in it."""
+    wal_bytes_max: Annotated[int, Meta(ge=1_000_000, le=10_000_000_000_000)] = 20_000_000_000
+    """Bound of the archive. Past it files that only older backups need go; then archiving stops, visibly."""
+
+
 class LogSettings(_Section, frozen=True):
     """Where lines go and how many may wait."""
 
@@ -230,6 +246,8 @@ class HealthSettings(_Section, frozen=True):
     log_age_s_max: Count = 300
     loop_latency_ms_max: PositiveMilliseconds = 100
     snapshot_age_s_max: Count = 300
+    backup_age_h_max: Count = 50
+    """Asked only where a backup was ever made."""
     ready_timeout_ms: PositiveMilliseconds = 30_000
     """READY is told to systemd once books are in sync, or after this long with the reason why not."""
 
@@ -261,6 +279,7 @@ class Settings(_Section, frozen=True):
     execution: ExecutionSettings = ExecutionSettings()
     paper: PaperSettings = PaperSettings()
     store: StoreSettings = StoreSettings()
+    backup: BackupSettings = BackupSettings()
     log: LogSettings = LogSettings()
     hot_path: HotPathSettings = HotPathSettings()
     health: HealthSettings = HealthSettings()

@@ -28,7 +28,7 @@ ENV_DEFAULT = "development"
 CONFIG_DIR_VARIABLE = "ARBITRAGE_CONFIG_DIR"
 _ENV = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 RESTART_PREFIXES = (
-    "env", "mode", "confirm_live", "keys_dir", "session_name", "venues", "store", "paper", "hot_path",
+    "env", "mode", "confirm_live", "keys_dir", "session_name", "venues", "store", "backup", "paper", "hot_path",
     "log.directory", "log.file_bytes_max", "log.files_kept", "log.queue_max", "log.stream_length_max",
     "strategy.reporting_asset", "strategy.legs_max", "strategy.cycles_max", "strategy.fx_assets", "strategy.transfers",
 )

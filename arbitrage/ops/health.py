@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from arbitrage.model.settings import Settings
-from arbitrage.ops.places import Places
+from arbitrage.ops.places import Places, backup_directory
 from arbitrage.ops.preflight import in_words
 from arbitrage.ops.status import Status
 from arbitrage.store.endpoints import (
@@ -21,6 +21,7 @@ from arbitrage.store.endpoints import (
     connect_postgres,
     make_redis,
 )
+from arbitrage.store.manifests import BackupRefused, peek, whole_backups
 from arbitrage.store.redis_metrics import metrics_key
 
 CHECK_SECONDS_MAX = 4.0
@@ -81,7 +82,7 @@ class Examiner:
             postgres = group.create_task(self._limited("PostgreSQL", self._postgres()))
             metrics = group.create_task(self._limited("Metrics", self._metrics()))
         found = [redis.result(), postgres.result(), self._logs(), metrics.result(), self._feeds(), self._snapshot()]
-        found.append(self._kill())
+        found += [self._kill(), self._backup()]
         if self._places.config_fault:
             found.insert(0, Check("Config", False, self._places.config_fault))
         return Health(tuple(found))
@@ -208,6 +209,25 @@ class Examiner:
             return Check("Kill", up_s <= KILL_FIRST_S_MAX, f"never proven, started {up_s:.0f} s ago", limit=limit)
         age_h = max(0, self._engine_ns - status.kill_last_proven_ns) / 3.6e12
         return Check("Kill", age_h <= limit, f"last proven {age_h:.1f} h ago (limit {limit} h)", age_h, limit)
+
+    def _backup(self) -> Check:
+        """A backup that grows old and an archive that stands still are found before they are needed."""
+        limit, status = self._settings.health.backup_age_h_max, self._places.status
+        settings = msgspec.structs.replace(
+            self._settings, store=msgspec.structs.replace(self._settings.store, data_dir=str(self._places.data_dir))
+        )
+        found = whole_backups(backup_directory(settings))
+        if isinstance(status, Status) and status.archive_trouble:
+            return Check("Backup", False, status.archive_trouble, limit=limit)
+        if not found:
+            return Check("Backup", True, "none was made yet (arbitrage backup)", limit=limit)
+        try:
+            age_h = max(0, self._now_ns - peek(found[-1]).made_at_ns) / 3.6e12
+        except BackupRefused as refusal:
+            return Check("Backup", False, str(refusal), limit=limit)
+        behind_s = status.archive_behind_s if isinstance(status, Status) else None
+        log = "no log archived" if behind_s is None else f"log archived until {behind_s:.1f} s ago"
+        return Check("Backup", age_h <= limit, f"{age_h:.1f} h old (limit {limit} h), {log}", age_h, limit)
 
     def _live_status(self) -> Status | str:
         """Return the daemon's status if it is fresh, else why there is none."""

@@ -2,6 +2,7 @@
 
 Not from configuration, not from environment variables. Two names for each venue: `arbitrage-VENUE-key` (the access key) and
 `arbitrage-VENUE-secret` (a shared secret, or for Binance an Ed25519 private key in PKCS#8 PEM). Only a mode that signs asks.
+The passphrase of backups, `arbitrage-backup-key`, is read by the same rules.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from arbitrage.model.settings import Settings
 from arbitrage.ops.problems import ConfigError, Problem
 from arbitrage.ops.secrets import read_private
+from arbitrage.store.vault import PASSPHRASE_BYTES_MIN
 from arbitrage.venues.trading import Credentials
 
 KEY_BYTES_MAX = 16_384
 SECRET_LENGTH_MIN = 16
 """A shorter shared secret is a cut copy: Binance's have 64 characters, Upbit's 40."""
+BACKUP_KEY = "arbitrage-backup-key"
 PEM_KINDS = ("binance",)
 """Venues that take an Ed25519 key."""
 _ACCESS_KEY = re.compile(rb"[!-~]{8,256}")
@@ -59,6 +62,31 @@ def read_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, Crede
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def read_backup_key(settings: Settings, environ: Mapping[str, str], key_file: str = "") -> bytes:
+    """Read the passphrase of backups, from a named file or where trading keys are; empty where there is none.
+
+    Raises ConfigError for one that others can read, or that is too short to be one.
+    """
+    credential = Path(environ.get("CREDENTIALS_DIRECTORY", "") or os.devnull) / BACKUP_KEY
+    places = (Path(settings.keys_dir) / BACKUP_KEY if settings.keys_dir else None, credential)
+    if key_file:
+        raw, where = _checked(read_private(Path(key_file)), key_file), key_file
+    elif any(place is not None and os.path.lexists(place) for place in places):
+        raw, where = _read(BACKUP_KEY, settings.keys_dir, environ), BACKUP_KEY
+    else:
+        return b""
+    if len(raw) < PASSPHRASE_BYTES_MIN:
+        mend = f"write at least {PASSPHRASE_BYTES_MIN} letters and digits that nobody can guess: openssl rand -hex 32"
+        raise ConfigError([Problem(where, "is too short for a key of backups", mend)])
+    return raw
+
+
+def hidden_key(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Return every text by which a log line could give the key of backups away, for the redactor. Raises ConfigError."""
+    raw = read_backup_key(settings, environ)
+    return [raw.decode("utf-8", "replace")] if raw else []
 
 
 def hidden_texts(keys: Mapping[str, Credentials]) -> list[str]:

@@ -28,6 +28,11 @@ class Places(NamedTuple):
     redis: RedisEndpoint | None
 
 
+def backup_directory(settings: Settings) -> Path:
+    """Return where backups go."""
+    return Path(settings.backup.directory or Path(settings.store.data_dir) / "backups").resolve()
+
+
 def find_places(environ: Mapping[str, str], *, config_dir: str = "", data_dir: str = "") -> Places:
     """Find everything, with what is there; nothing missing raises. Arguments win over the configuration."""
     try:

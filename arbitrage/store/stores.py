@@ -32,10 +32,12 @@ from arbitrage.store.moments import Reached
 from arbitrage.store.redis_link import RedisLink
 from arbitrage.store.redis_logs import QUEUE_MAX, STREAM_LENGTH_MAX, RedisLogs, logs_key
 from arbitrage.store.redis_metrics import RedisMetrics, metrics_key
+from arbitrage.store.restores import refuse_half_restored
 from arbitrage.store.rows import ConfigurationRow, LogRow, Scope, SnapshotRows
 from arbitrage.store.segments import JournalRefused
 from arbitrage.store.snapshots import Candidate, RefusedSnapshot, SnapshotFiles, newest_first
 from arbitrage.store.system_user import EmbeddedRefused
+from arbitrage.store.wal_keeper import WalHealth, WalKeeper, WalLimits
 from arbitrage.store.writer import Writer, WriterCounters
 
 WATCH_SECONDS = 0.5
@@ -55,6 +57,8 @@ class Extras(msgspec.Struct, frozen=True):
     """Told of the `moments` of writing; nobody is, but in a test of recovery."""
     before_tables: Callable[[Stores], Awaitable[None]] | None = None
     """Called once the servers are there, before any table is touched: what refuses here has changed nothing."""
+    wal: WalLimits | None = None
+    """Where the embedded PostgreSQL's log is archived; None archives nothing."""
 
 
 class StoresHealth(msgspec.Struct, frozen=True):
@@ -77,6 +81,8 @@ class StoresHealth(msgspec.Struct, frozen=True):
     embedded_error: str
     embedded_restarts: int
     """How often an embedded server that died was started again."""
+    wal: WalHealth | None
+    """The archive of the embedded server's log; None where there is none."""
 
 
 class Stores:
@@ -89,6 +95,7 @@ class Stores:
         self.messages: list[str] = []
         """One-line notes of `open` for the operator: what was made, cut, migrated, or is away."""
         self.data_dir = Path(settings.data_dir).resolve()
+        refuse_half_restored(self.data_dir)
         self.session_dir = self.data_dir / "sessions" / f"{scope.env}.{scope.session_id}"
         self._fixed_postgres, self._fixed_redis = configured_postgres(settings), configured_redis(settings)
         wants_redis = extras.wants_redis and self._fixed_redis is None
@@ -104,10 +111,12 @@ class Stores:
         self.writer = Writer(self.postgres_endpoint, self.journal, scope, clock, settings.writer_queue_max)
         self.writer.prepare = self._migrate
         self._reached = self.journal.reached = self._files.reached = self.writer.reached = extras.reached
+        limits = extras.wal if self._fixed_postgres is None else None
+        self._wal = WalKeeper(self.postgres_endpoint, self.data_dir, limits, clock) if limits is not None else None
         self._link = RedisLink(self.redis_endpoint, clock)
         self.metrics = RedisMetrics(self._link, metrics_key(scope.env, scope.session_id), clock)
-        limits = {"length_max": extras.stream_length_max, "queue_max": extras.log_queue_max}
-        self.logs = RedisLogs(self._link, logs_key(scope.env), **limits)
+        lengths = {"length_max": extras.stream_length_max, "queue_max": extras.log_queue_max}
+        self.logs = RedisLogs(self._link, logs_key(scope.env), **lengths)
 
     @classmethod
     async def open(
@@ -232,6 +241,7 @@ class Stores:
             redis_error=self._link.last_error,
             embedded_error=self._embedded_error,
             embedded_restarts=self._embedded_restarts,
+            wal=self._wal.health() if self._wal is not None else None,
         )
 
     def report(self) -> StoreReported:
@@ -249,6 +259,8 @@ class Stores:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.writer.run(), name="store.writer")
             group.create_task(self._watch(), name="store.watch")
+            if self._wal is not None:
+                group.create_task(self._wal.run(), name="store.wal")
             if self._wants_redis:
                 group.create_task(self.metrics.run(), name="store.metrics")
                 group.create_task(self.logs.run(), name="store.logs")
@@ -266,6 +278,8 @@ class Stores:
                 continue
         await self._link.close()
         self.journal.close()
+        if self._wal is not None:
+            await asyncio.to_thread(self._wal.stop)
         await asyncio.to_thread(self.embedded.stop)
 
     async def _start(self) -> None:

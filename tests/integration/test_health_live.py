@@ -128,7 +128,8 @@ def test_a_well_daemon_passes_with_one_line_a_part(house: House) -> None:
     done = house.script("healthcheck.py")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr, lines[-1]) == (0, "", "PASSED"), done.stdout
-    assert [line.split()[0] for line in lines[:-1]] == ["Redis", "PostgreSQL", "Logs", "Metrics", "Feeds", "Snapshot", "Kill"]
+    parts = ["Redis", "PostgreSQL", "Logs", "Metrics", "Feeds", "Snapshot", "Kill", "Backup"]
+    assert [line.split()[0] for line in lines[:-1]] == parts
     assert "over 60 s" in lines[3] and "(limit 30 ms)" in lines[0] and "kB" in lines[2]
 
 
@@ -136,7 +137,7 @@ def test_json_says_the_same(house: House) -> None:
     house.publish(Metrics())
     done = house.script("healthcheck.py", "--json")
     said = msgspec.json.decode(done.stdout)
-    assert done.returncode == 0 and said["passed"] is True and len(said["checks"]) == 7
+    assert done.returncode == 0 and said["passed"] is True and len(said["checks"]) == 8
     assert {"name", "passed", "text", "value", "limit"} == set(said["checks"][0])
     assert house.environ["POSTGRES_PASSWORD"] not in done.stdout
 
