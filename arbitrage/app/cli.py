@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from arbitrage import __version__
-from arbitrage.app import cycles_command, demo, drill_command, migrate_command, replay_command, report_command, run_command
+from arbitrage.app import (
+    cycles_command,
+    demo,
+    drill_command,
+    migrate_command,
+    replay_command,
+    report_command,
+    run_command,
+    simulate_command,
+)
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
 from arbitrage.app.modes import refusal
@@ -78,6 +87,12 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         "drive the engine with recorded frames, as fast as it can",
         "arbitrage replay FILE.capture.jsonl.zst --json",
         replay_command,
+    ),
+    (
+        "simulate",
+        "live whole lives of daemon and exchanges out of seeds, faults and crashes included, and check every rule",
+        "arbitrage simulate --seeds 1000 --jobs 2",
+        simulate_command,
     ),
     (
         "cycles",
