@@ -288,7 +288,7 @@ class BinanceLink(AccountLink):
             until_ns = max(now_ns, self.clock.engine_ns(named_ms + 1))
         else:
             status = BANNED if outcome.status == BANNED else RATE_LIMITED
-            until_ns = now_ns + self.limits.holds.next_ns(status, outcome.retry_after)
+            until_ns = now_ns + self.limits.holds.next_ns(status, outcome.retry_after, now_ns)
         self.limits.refused("", outcome.status, until_ns)
 
     def _measure_clock(self) -> Steps[None]:

@@ -184,7 +184,8 @@ class Feed(Party, ABC):
         return None
 
     def _heed(self, response: Response, group: str) -> None:
-        until_ns = self.life.now_ns() + self.limits.holds.next_ns(response.status, header(response, "Retry-After"))
+        now_ns = self.life.now_ns()
+        until_ns = now_ns + self.limits.holds.next_ns(response.status, header(response, "Retry-After"), now_ns)
         self.limits.refused(group, response.status, until_ns)
 
     def _group(self) -> str:
