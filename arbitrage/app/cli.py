@@ -114,6 +114,12 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         _module("app.replay_command"),
     ),
     (
+        "simulate",
+        "live whole lives of daemon and exchanges out of seeds, faults and crashes included, and check every rule",
+        "arbitrage simulate --seeds 1000 --jobs 2",
+        _module("app.simulate_command"),
+    ),
+    (
         "cycles",
         "find arbitrage cycles in a table of best prices",
         "arbitrage cycles --books book.csv.zst --max-legs 4",

@@ -21,6 +21,10 @@ BUFFERED_DIFFS_MAX = 2_048
 """Diffs kept while a snapshot is on its way (200 s of a 100 ms stream); past it the oldest goes and is counted."""
 REMEMBERED_TICKERS_MAX = 256
 """Tickers ahead of the book; past it the oldest goes and is counted."""
+BEHIND_MAX = 3
+"""So many updates in a row that the book is ahead of are no repetition: the id that it believes is wrong."""
+BEHIND_SNAPSHOT_NS_MAX = 5_000_000_000
+"""A stream that is further behind a snapshot is not late: the snapshot's id is wrong."""
 LEVELS_MAX = 10_000
 """Levels kept a side; what lies further from the touch is forgotten and never quoted."""
 SLACK_LEVELS = 512
@@ -34,8 +38,9 @@ class DiffBook(Book):
     """
 
     __slots__ = (
-        "_ask_ceiling", "_ask_prices", "_asks", "_asks_swept_at", "_bid_floor", "_bid_prices", "_bids", "_bids_swept_at",
-        "_buffer", "_is_asked", "_tickers", "_tickers_since_ns", "_waiting", "last_id",
+        "_ask_ceiling", "_ask_prices", "_asks", "_asks_swept_at", "_behind_count", "_behind_version", "_bid_floor",
+        "_bid_prices", "_bids", "_bids_swept_at", "_buffer", "_is_asked", "_loaded_version", "_tickers", "_tickers_since_ns",
+        "_waiting", "last_id",
     )  # fmt: skip
     last_id: int
     _waiting: BookSnapshot | None
@@ -53,6 +58,7 @@ class DiffBook(Book):
         self._buffer: list[BookDiff] = []
         self._tickers: dict[int, TopOfBook] = {}
         self._tickers_since_ns = 0
+        self._behind_count = self._behind_version = self._loaded_version = 0
         self._empty(Doubt.NEVER_SYNCED)
         self._is_asked = False
 
@@ -61,7 +67,7 @@ class DiffBook(Book):
         last_id = diff.last_id
         known_id = self.last_id
         if last_id <= known_id:
-            return self._buffered(diff) if known_id == NEVER else self._count("old")
+            return self._buffered(diff) if known_id == NEVER else self._behind(diff)
         if diff.first_id > known_id + 1:
             self.counters["gaps"] += 1
             return self._restart(Doubt.GAP, f"update ids jump from {known_id} to {diff.first_id}", diff)
@@ -137,11 +143,12 @@ class DiffBook(Book):
 
     def check(self, ticker: TopOfBook) -> Sequence[Effect]:
         """Compare with the best prices at the same update id, now or when the diff that ends there arrives."""
-        update_id = ticker.update_id
+        update_id, tickers = ticker.update_id, self._tickers
+        while tickers and next(reversed(tickers)) > update_id:
+            tickers.popitem()  # ids only grow: what a later ticker is behind was another id on the way
         if update_id == self.last_id:
             return self._compare(ticker)
         if update_id > self.last_id or self.last_id == NEVER:
-            tickers = self._tickers
             if not tickers:
                 self._tickers_since_ns = ticker.at_ns
             tickers[update_id] = ticker
@@ -191,6 +198,20 @@ class DiffBook(Book):
         newest = self._tickers[next(reversed(self._tickers))]
         is_same = newest.bid == self.best_bid and newest.ask == self.best_ask
         return 0 if is_same else self._tickers_since_ns
+
+    def _behind(self, diff: BookDiff) -> Sequence[Effect]:
+        """Count an update that the book is ahead of. Several in a row are no repetition: a wrong id would freeze the book."""
+        self.counters["old"] += 1
+        if self.version == self._loaded_version:
+            if diff.at_ns - self.updated_at_ns < BEHIND_SNAPSHOT_NS_MAX:
+                return NOTHING
+        else:
+            self._behind_count = self._behind_count + 1 if self._behind_version == self.version else 1
+            self._behind_version = self.version
+            if self._behind_count < BEHIND_MAX:
+                return NOTHING
+        self.counters["gaps"] += 1
+        return self._restart(Doubt.GAP, f"update ids went back from {self.last_id} to {diff.last_id}", diff)
 
     def _buffered(self, diff: BookDiff) -> Sequence[Effect]:
         if self.flaw is Doubt.LINK_DOWN:
@@ -254,6 +275,7 @@ class DiffBook(Book):
         self.last_id = snapshot.last_id
         self.updated_at_ns = snapshot.at_ns
         self.version += 1
+        self._loaded_version = self.version
         self.flaw = None
 
     def _judge(self, diff: BookDiff | None) -> Sequence[Effect]:

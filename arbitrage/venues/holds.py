@@ -26,21 +26,28 @@ class HoldRules(msgspec.Struct, frozen=True):
 
 
 class Holds:
-    """Counts bans in a row: each one without a header doubles the next."""
+    """Counts bans in a row: each one without a header doubles the next. What comes during one is another word of the same."""
 
     def __init__(self, rules: HoldRules) -> None:
         self._rules = rules
         self._bans = 0
+        self._banned_until_ns = 0
 
-    def next_ns(self, status: int, retry_after: str) -> int:
-        """Return how long nothing may be asked after this refusal."""
+    def next_ns(self, status: int, retry_after: str, now_ns: int) -> int:
+        """Return how long nothing may be asked after this refusal.
+
+        Requests that were on their way when a ban began are all refused by it: it counts once.
+        """
         assert status in (RATE_LIMITED, BANNED), "only a refusal holds us back"
         named_s = int(retry_after) if re.fullmatch(r"[0-9]{1,9}", retry_after) else 0
         least_s = self._rules.rate_limited_s
         if status == BANNED:
-            least_s = min(HOLD_S_MAX, self._rules.banned_s << min(self._bans, 20))
-            self._bans += 1
-        return min(HOLD_S_MAX, named_s or least_s) * NS_PER_S
+            self._bans = max(1, self._bans + (now_ns >= self._banned_until_ns))
+            least_s = min(HOLD_S_MAX, self._rules.banned_s << min(self._bans - 1, 20))
+        wait_ns = min(HOLD_S_MAX, named_s or least_s) * NS_PER_S
+        if status == BANNED:
+            self._banned_until_ns = max(self._banned_until_ns, now_ns + wait_ns)
+        return wait_ns
 
     def reset(self) -> None:
         """The venue answers again."""

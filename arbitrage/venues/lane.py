@@ -126,5 +126,6 @@ class Lane:
         kind = FaultKind.REQUEST_FAILED
         if failure.status in (RATE_LIMITED, BANNED):
             kind = FaultKind.BANNED if failure.status == BANNED else FaultKind.RATE_LIMITED
-            self._feed.connects.hold(self._clock() + self._feed.holds.next_ns(failure.status, failure.retry_after))
+            now_ns = self._clock()
+            self._feed.connects.hold(now_ns + self._feed.holds.next_ns(failure.status, failure.retry_after, now_ns))
         self._context.fault(kind, f"{self.name} cannot connect: {failure}")

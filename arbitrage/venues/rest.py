@@ -149,7 +149,7 @@ class RestClient:
         is_json = body.lstrip()[:1] in (b"{", b"[")
         said = body[:120].decode("utf-8", "replace") if is_json else f"not JSON, {len(body)} bytes"
         if status in (RATE_LIMITED, BANNED):
-            wait_ns = self.limits.holds.next_ns(status, response.headers.get("Retry-After", ""))
+            wait_ns = self.limits.holds.next_ns(status, response.headers.get("Retry-After", ""), self._clock())
             self.limits.refused(group, status, self._clock() + wait_ns)
             kind = FaultKind.BANNED if status == BANNED else FaultKind.RATE_LIMITED
             return Problem(kind, f"HTTP {status}, nothing is asked for {wait_ns // NS_PER_S} s: {said}", is_final=False)

@@ -126,6 +126,41 @@ def test_old_and_repeated_diffs_change_nothing() -> None:
     assert (book.best_bid_quantity, book.updated_at_ns, book.version, book.counters["old"]) == (5.0, 50, before, 2)
 
 
+def test_a_book_ahead_of_several_updates_in_a_row_believed_a_wrong_id_and_resyncs() -> None:
+    book = synced()
+    book.apply(diff(11, 2**40, [(99.0, 5.0)], at_ns=50))
+    assert [book.apply(diff(number, number, at_ns=number)) for number in (12, 13)] == [(), ()]
+    effects = book.apply(diff(14, 14, at_ns=90))
+    assert resyncs(effects) == [f"update ids went back from {2**40} to 14"]
+    assert (book.flaw, book.best_bid, book.counters["gaps"]) == (Doubt.GAP, 0.0, 1)
+    assert book.start_from(snapshot(13)) == ()
+    assert (book.flaw, book.last_id) == (None, 14)
+
+
+def test_repetitions_between_updates_never_add_up_to_a_wrong_id() -> None:
+    book = synced()
+    for number in range(11, 31):
+        assert book.apply(diff(number, number)) == ()
+        assert [book.apply(diff(number, number)) for _ in range(2)] == [(), ()]
+    assert (book.flaw, book.counters["old"]) == (None, 40)
+
+
+def test_a_stream_may_be_behind_a_snapshot_for_a_while_and_then_the_snapshots_id_is_wrong() -> None:
+    book = synced()
+    for number in range(1, 9):
+        assert book.apply(diff(number, number, at_ns=number)) == ()
+    assert resyncs(book.apply(diff(9, 9, at_ns=1 + 5_000_000_000))) == ["update ids went back from 10 to 9"]
+
+
+def test_a_ticker_that_was_far_ahead_is_forgotten_when_a_later_one_is_not() -> None:
+    book = synced()
+    book.check(top(2**40, (99.5, 1.0), at_ns=60))
+    assert book.contradicted_since_ns() == 60
+    book.check(top(11, at_ns=70))
+    book.apply(diff(11, 12))
+    assert book.contradicted_since_ns() == 0
+
+
 def test_a_diff_that_overlaps_what_is_known_is_applied() -> None:
     book = synced()
     assert book.apply(diff(9, 12, [(99.0, 4.0)])) == ()

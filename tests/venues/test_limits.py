@@ -66,19 +66,27 @@ def test_upbit_groups_are_apart_until_the_address_is_banned() -> None:
 
 def test_retry_after_is_honoured_and_its_absence_costs_the_rule() -> None:
     holds = Holds(HoldRules(rate_limited_s=1, banned_s=60))
-    assert holds.next_ns(429, "17") == 17 * NS_PER_S
-    assert holds.next_ns(429, "") == NS_PER_S
-    assert holds.next_ns(429, "soon") == NS_PER_S
+    assert holds.next_ns(429, "17", 0) == 17 * NS_PER_S
+    assert holds.next_ns(429, "", 0) == NS_PER_S
+    assert holds.next_ns(429, "soon", 0) == NS_PER_S
 
 
 def test_bans_without_a_header_double_and_start_anew_when_the_venue_answers() -> None:
     holds = Holds(HoldRules(rate_limited_s=1, banned_s=60))
-    assert [holds.next_ns(418, "") // NS_PER_S for _ in range(3)] == [60, 120, 240]
+    assert [holds.next_ns(418, "", at_s * NS_PER_S) // NS_PER_S for at_s in (0, 60, 180)] == [60, 120, 240]
     holds.reset()
-    assert holds.next_ns(418, "") == 60 * NS_PER_S
+    assert holds.next_ns(418, "", 500 * NS_PER_S) == 60 * NS_PER_S
+
+
+def test_one_ban_that_refuses_several_requests_counts_once() -> None:
+    holds = Holds(HoldRules(rate_limited_s=1, banned_s=60))
+    assert [holds.next_ns(418, "", at_ns) // NS_PER_S for at_ns in (0, 1, NS_PER_S)] == [60, 60, 60]
+    holds.reset()  # by an answer that had been on its way
+    assert holds.next_ns(418, "", 2 * NS_PER_S) == 60 * NS_PER_S
+    assert holds.next_ns(418, "", 62 * NS_PER_S) == 120 * NS_PER_S
 
 
 @given(st.sampled_from([429, 418]), st.one_of(st.text(), st.integers(0, 10**12).map(str)))
 def test_no_header_holds_us_less_than_a_second_or_more_than_the_longest_ban(status: int, header: str) -> None:
-    wait = Holds(HoldRules(rate_limited_s=1, banned_s=60)).next_ns(status, header)
+    wait = Holds(HoldRules(rate_limited_s=1, banned_s=60)).next_ns(status, header, 0)
     assert NS_PER_S <= wait <= HOLD_S_MAX * NS_PER_S

@@ -80,9 +80,17 @@ def test_a_418_stops_everything_for_a_minute_or_as_long_as_it_says(header: str, 
 
 def test_each_ban_in_a_row_is_twice_as_long_until_the_venue_answers() -> None:
     pocket, _ = limits()
-    assert [pocket.banned("", b"", 0) // NS_PER_S for _ in range(4)] == [60, 120, 240, 480]
+    assert [pocket.banned("", b"", at_s * NS_PER_S) // NS_PER_S - at_s for at_s in (0, 60, 180, 420)] == [60, 120, 240, 480]
     pocket.answered()
     assert pocket.banned("", b"", 10**12) == 10**12 + 60 * NS_PER_S
+
+
+def test_one_ban_that_refuses_several_requests_counts_once() -> None:
+    pocket, _ = limits()
+    assert [pocket.banned("", b"", at_s * NS_PER_S) // NS_PER_S - at_s for at_s in (0, 0, 1)] == [60, 60, 60]
+    pocket.answered()  # by an answer that had been on its way
+    assert pocket.banned("", b"", 2 * NS_PER_S) == 62 * NS_PER_S
+    assert pocket.banned("", b"", 62 * NS_PER_S) == (62 + 120) * NS_PER_S
 
 
 def test_a_ban_that_market_data_met_holds_the_account_too() -> None:

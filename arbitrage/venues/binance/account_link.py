@@ -229,7 +229,8 @@ class AccountLink:
         kind = FaultKind.REQUEST_FAILED
         if failure.status in (RATE_LIMITED, BANNED):
             kind = FaultKind.BANNED if failure.status == BANNED else FaultKind.RATE_LIMITED
-            until_ns = self._clock() + self._parts.limits.holds.next_ns(failure.status, failure.retry_after)
+            now_ns = self._clock()
+            until_ns = now_ns + self._parts.limits.holds.next_ns(failure.status, failure.retry_after, now_ns)
             self._connects.hold(until_ns)
             if failure.status == BANNED:  # the address, whatever it asks
                 self._parts.limits.refused(QUERIES, BANNED, until_ns)

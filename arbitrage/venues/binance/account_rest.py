@@ -203,7 +203,7 @@ class AccountRest:
         named_ms = None if reply.error is None or reply.error.data is None else reply.error.data.retry_after
         if named_ms is None:
             status = BANNED if reply.status == BANNED else RATE_LIMITED
-            return now_ns + self._limits.holds.next_ns(status, reply.retry_after)
+            return now_ns + self._limits.holds.next_ns(status, reply.retry_after, now_ns)
         return min(max(now_ns, self.clock.engine_ns(named_ms + 1)), now_ns + HOLD_S_MAX * NS_PER_S)
 
     async def _measure(self) -> ClockMeasured | None:

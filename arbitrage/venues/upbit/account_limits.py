@@ -83,12 +83,15 @@ class AccountLimits:
         return until_ns
 
     def banned(self, retry_after: str, body: bytes, now_ns: int) -> int:
-        """Hold everything back after a 418, market data too; return until when. At least a minute, twice as long each time."""
+        """Hold everything back after a 418, market data too; return until when. At least a minute, twice as long each time.
+
+        Requests that were on their way when a ban began are all refused by it: it counts once.
+        """
         named = SECONDS_NAMED.search(body[:1000])
         told_s = int(named[1]) if named else 0
         header_s = int(retry_after) if re.fullmatch(r"[0-9]{1,9}", retry_after) else 0
-        least_s = BAN_S_MIN << min(self._bans, DOUBLINGS_MAX)
-        self._bans += 1
+        self._bans = max(1, self._bans + (now_ns >= self.held_until_ns))
+        least_s = BAN_S_MIN << min(self._bans - 1, DOUBLINGS_MAX)
         until_ns = now_ns + min(HOLD_S_MAX, max(least_s, told_s, header_s)) * NS_PER_S
         self.hold(until_ns)
         self._address.refused("", BANNED, until_ns)

@@ -1,0 +1,211 @@
+"""What is seen of a simulated life from outside: every intention, request, word and fill, beside the truth. Judges nothing.
+
+The checkers (`checkers.py`) read it. It follows what was delivered to the daemon on its own account, so that a daemon that
+believes too much of its markets, or of itself, is held against something else than its own word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from arbitrage.execution.hedging import HEDGE_CYCLE
+from arbitrage.model.effects import Judged, Report
+from arbitrage.model.events import (
+    AccountLinkDown,
+    AccountLinkUp,
+    BookDiff,
+    BookFull,
+    BookSnapshot,
+    ClockMeasured,
+    Event,
+    LinkDown,
+    LinkUp,
+)
+from arbitrage.model.facts import Fact, FillBooked, KillSwitched, OrderIntended, Paused, PlanClosed, PlanOpened
+from arbitrage.model.opportunities import Approved
+from arbitrage.model.orders import ClientOrderId, Fill, Order, PlanId
+from arbitrage.model.settings import TradingSettings
+from arbitrage.sim.exchange.nouns import HeldOrder
+
+PLACED = re.compile(rb'newClientOrderId"?[:=]"?([A-Za-z0-9_-]+)|"identifier":"([A-Za-z0-9_-]+)"')
+PLACING = (b"order.place", b"POST /api/v3/order", b"POST /v1/orders")
+DIFFS_WAITING_MAX = 200
+FillKey = tuple[str, int, str]
+
+
+class Seen(msgspec.Struct):
+    """What was delivered of one market."""
+
+    at_ns: int = 0
+    cursor: int | None = None
+    """Last update that follows without a gap; None while the book cannot be whole (Binance)."""
+    waiting: list[tuple[int, int]] = []
+    has_sequence: bool = False
+
+    def begin(self) -> None:
+        """Start from nothing."""
+        self.cursor, self.has_sequence = None, False
+        self.waiting.clear()
+
+    def diff(self, first_id: int, last_id: int) -> None:
+        """Take one update."""
+        if self.cursor is None:
+            self.waiting.append((first_id, last_id))
+            del self.waiting[:-DIFFS_WAITING_MAX]
+        elif first_id > self.cursor + 1:
+            self.cursor = None
+            self.waiting = [(first_id, last_id)]
+        else:
+            self.cursor = max(self.cursor, last_id)
+
+    def snapshot(self, last_id: int) -> None:
+        """Take a picture: what waits goes on from it, or not."""
+        waiting, self.waiting = self.waiting, []
+        if self.cursor is not None and self.cursor >= last_id:
+            return
+        self.cursor = last_id
+        for first_id, newest_id in waiting:
+            self.diff(first_id, newest_id)
+
+
+class Evidence:
+    """One life of the world, as it was seen."""
+
+    def __init__(self, settings: TradingSettings, markets: Sequence[tuple[str, str]]) -> None:
+        self.settings = settings
+        """In force."""
+        self.markets = markets
+        self.seen = [Seen() for _ in markets]
+        self.links: dict[str, bool] = {}
+        self.accounts: dict[str, bool] = {}
+        self.offsets_ms: dict[str, int] = {}
+        self.intended: dict[ClientOrderId, Order] = {}
+        self.durable: set[ClientOrderId] = set()
+        self.plans: dict[PlanId, PlanOpened] = {}
+        self.closed: set[PlanId] = set()
+        self.approved: set[str] = set()
+        """Opportunities that the guard approved, by id."""
+        self.fills: dict[FillKey, Fill] = {}
+        self.fills_repeated: list[Fill] = []
+        self.left: Counter[ClientOrderId] = Counter()
+        """Placements that left, by our id."""
+        self.held: dict[ClientOrderId, list[HeldOrder]] = {}
+        """What the venues took."""
+        self.codes: Counter[str] = Counter()
+        self.is_killed = self.is_paused = False
+        self.lost_facts = 0
+        """Facts that no disk took before a crash."""
+        self.unwritten: list[Fact] = []
+
+    # -- the daemon's word --------------------------------------------------------------------------------------
+
+    def on_intended(self, facts: Sequence[Fact], *, is_durable: bool) -> list[PlanOpened]:
+        """Take facts that are about to be acted on, and are so only if durable; return the plans that are new."""
+        if not is_durable:
+            self.unwritten = list(facts)
+        fresh: list[PlanOpened] = []
+        for fact in facts:
+            orders: Sequence[Order] = ()
+            if isinstance(fact, PlanOpened):
+                fresh += [fact] if fact.plan_id not in self.plans else []
+                self.plans[fact.plan_id], orders = fact, fact.orders
+            elif isinstance(fact, PlanClosed):
+                self.closed.add(fact.outcome.plan_id)
+            elif isinstance(fact, OrderIntended):
+                orders = (fact.order,)
+            for order in orders:
+                self.intended[order.client_order_id] = order
+                if is_durable:
+                    self.durable.add(order.client_order_id)
+            if is_durable:
+                self._on_durable(fact)
+        if is_durable:
+            self.unwritten = []
+        return fresh
+
+    def _on_durable(self, fact: Fact) -> None:
+        match fact:
+            case FillBooked(fill=fill):
+                key = (fill.venue, fill.market, fill.trade_id)
+                if key in self.fills:
+                    self.fills_repeated.append(fill)
+                self.fills[key] = fill
+            case KillSwitched(is_on=is_on):
+                self.is_killed = is_on
+            case Paused(is_on=is_on):
+                self.is_paused = is_on
+            case _:
+                pass
+
+    def on_judged(self, judged: Judged) -> None:
+        if isinstance(judged.verdict, Approved):
+            self.approved.add(judged.opportunity.id)
+
+    def on_report(self, report: Report) -> None:
+        self.codes[report.code] += 1
+
+    def on_crash(self) -> None:
+        """The process is gone: what it had not written is lost, what it approved is known from its journal alone."""
+        self.lost_facts += len(self.unwritten)
+        lost = {fact.plan_id for fact in self.unwritten if isinstance(fact, PlanOpened)}
+        self.closed -= {fact.outcome.plan_id for fact in self.unwritten if isinstance(fact, PlanClosed)}
+        self.plans = {name: plan for name, plan in self.plans.items() if name not in lost}
+        self.unwritten = []
+        self.approved |= {plan.opportunity.id for plan in self.plans.values()}
+        self.links.clear()
+        self.accounts.clear()
+        self.offsets_ms.clear()
+        for seen in self.seen:
+            seen.begin()
+
+    # -- the wire -----------------------------------------------------------------------------------------------
+
+    def placed_id(self, where: str, payload: bytes) -> ClientOrderId | None:
+        """Return our id of a placement, or None for any other request."""
+        if not any(word in payload or where.encode().startswith(word) for word in PLACING):
+            return None
+        match = PLACED.search(payload)
+        return ClientOrderId((match[1] or match[2]).decode()) if match is not None else None
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Take what was delivered to the daemon."""
+        for event in events:
+            match event:
+                case BookDiff(at_ns=at_ns, market=market):
+                    self.seen[market].at_ns = at_ns
+                    self.seen[market].diff(event.first_id, event.last_id)
+                case BookSnapshot(market=market):
+                    self.seen[market].has_sequence = True
+                    self.seen[market].snapshot(event.last_id)
+                case BookFull(at_ns=at_ns, market=market):
+                    self.seen[market].at_ns = at_ns
+                    self.seen[market].cursor = 0
+                case LinkUp(venue=venue, markets=markets):
+                    self.links[venue] = True
+                    for market in markets:
+                        self.seen[market].begin()
+                case LinkDown(venue=venue):
+                    self.links[venue] = False
+                case AccountLinkUp(venue=venue):
+                    self.accounts[venue] = True
+                case AccountLinkDown(venue=venue):
+                    self.accounts[venue] = False
+                case ClockMeasured(venue=venue, offset_ms=offset_ms):
+                    self.offsets_ms[venue] = offset_ms
+                case _:
+                    pass
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def is_hedge(self, plan_id: PlanId) -> bool:
+        """Say whether a plan only brings back what others left."""
+        plan = self.plans.get(plan_id)
+        return plan is not None and plan.opportunity.cycle == HEDGE_CYCLE
+
+    def open_plans(self) -> Mapping[PlanId, PlanOpened]:
+        """Return the plans without an end."""
+        return {name: plan for name, plan in self.plans.items() if name not in self.closed}
