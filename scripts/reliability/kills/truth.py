@@ -22,6 +22,7 @@ from arbitrage.store.archive import facts_between
 from arbitrage.store.embedded import postgres_of, read_state
 from arbitrage.store.records import decode_record, lines_of, read_header
 from arbitrage.store.rows import Scope
+from arbitrage.store.segments import JournalRefused
 
 VENUES = ("binance", "upbit")
 LEG_PERCENT_MAX = 110
@@ -34,7 +35,7 @@ Truth = dict[str, Any]
 
 
 class JournalGone(Exception):
-    """The journal's files hold fewer facts than the sweep has seen: a durable fact was lost."""
+    """A durable fact was lost: the journal's files end before what was seen, or lack one that PostgreSQL lacks, too."""
 
 
 @dataclass
@@ -91,11 +92,26 @@ class Chronicle:
                 if last <= len(self.facts):
                     continue
                 if header.first_sequence > len(self.facts) + 1:
-                    raise JournalGone(f"fact {len(self.facts) + 1} is in no file; {path.name} has {header.first_sequence}")
+                    self._read_pruned(header.first_sequence)
                 for fact in decode_record(header).facts[len(self.facts) + 1 - header.first_sequence :]:
                     self._take(fact)
         if last < len(self.facts):
             raise JournalGone(f"{len(self.facts)} facts were seen, and the files end at fact {last}")
+
+    def _read_pruned(self, before: int) -> None:
+        """Read from PostgreSQL what a file held that is gone: it goes once PostgreSQL and a snapshot have all of it."""
+        try:
+            found = self._stored(before)
+        except JournalRefused as missing:
+            raise JournalGone(f"fact {len(self.facts) + 1} is neither in a file nor in PostgreSQL ({missing})") from None
+        for _, fact in found:
+            self._take(fact)
+
+    def _stored(self, before: int, after: int | None = None) -> list[tuple[int, Fact]]:
+        """Return what PostgreSQL holds of the facts before one, after those that are read or after another."""
+        scope = Scope("development", self._house.session_dir.name.partition(".")[2], ())
+        endpoint = postgres_of(read_state(self._house.folder))
+        return asyncio.run(facts_between(endpoint, scope, len(self.facts) if after is None else after, before))
 
     def compare(self, truth: Truth) -> Verdict:
         """Say what differs; nothing may be under way."""
@@ -212,10 +228,7 @@ class Chronicle:
 
     def _compare_postgres(self, verdict: Verdict) -> None:
         """Ask PostgreSQL for everything since the last time: it holds what the journal holds, fact for fact."""
-        scope = Scope("development", self._house.session_dir.name.partition(".")[2], ())
-        endpoint = postgres_of(read_state(self._house.folder))
-        found = asyncio.run(facts_between(endpoint, scope, self._postgres_read, len(self.facts) + 1))
-        for sequence, fact in found:
+        for sequence, fact in self._stored(len(self.facts) + 1, self._postgres_read):
             if fact != self.facts[sequence - 1]:
                 verdict.postgres_off.append(f"fact {sequence} is another one in PostgreSQL")
         self._postgres_read = len(self.facts)
