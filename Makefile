@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+ROUNDS ?= 100
 # The peers pin older versions of what we use (uvloop, yarl), so the benchmark has an environment of its own.
 BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders clean systemd-lab
+.PHONY: help run demo-live test lint bench soak-orders fencing clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,7 +36,10 @@ bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofe
 soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a venue; options in ARGS, such as ARGS="--venue upbit --first 7"
 	@$(BIN)/python tests/integration/soak_orders.py $(ARGS)
 
-systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
+fencing: $(VENV)/.dev ## Lose the daemon that trades ROUNDS times (100): never two at once; options in ARGS, such as ARGS="--seed 7 --kind frozen"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/fencing.py --rounds $(ROUNDS) $(ARGS)
+
+systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd, upgrade and roll-back too (3 minutes; needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh
 
 clean: ## Remove what the commands above made; keeps data (var/) and logs
