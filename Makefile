@@ -6,12 +6,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 KILLS ?= 500
+ROUNDS ?= 100
 # The peers pin older versions of what we use (uvloop, yarl), so the benchmark has an environment of its own.
 BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders killsweep faults backup-drill clean systemd-lab
+.PHONY: help run demo-live test lint bench soak-orders killsweep fencing faults backup-drill clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,7 +46,10 @@ faults: $(VENV)/.dev ## Inject every fault of the fault table into a real daemon
 backup-drill: $(VENV)/.dev ## Back up a house of GB gigabytes (1), lose it at random moments, restore it; such as GB=0.1 ARGS="--rounds 5 --seed 7"
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/backup_drill.py --gigabytes $(or $(GB),1) $(ARGS)
 
-systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
+fencing: $(VENV)/.dev ## Lose the daemon that trades ROUNDS times (100): never two at once; options in ARGS, such as ARGS="--seed 7 --kind frozen"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/fencing.py --rounds $(ROUNDS) $(ARGS)
+
+systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd, upgrade and roll-back too (3 minutes; needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh
 
 clean: ## Remove what the commands above made; keeps data (var/) and logs

@@ -108,6 +108,9 @@ install_program() {
   for file in healthcheck.py tools/monitor.py README.md; do
     write "$PREFIX/$file" 755 <"$SOURCE/$file"
   done
+  for file in "$PREFIX"/.venv/share/arbitrage/db/migrations/*.sql; do # a newer program's: this one must not take them for its own
+    [ ! -e "$file" ] || [ -e "$SOURCE/db/migrations/$(basename "$file")" ] || run rm -f "$file"
+  done
   for file in "$SOURCE"/db/migrations/*.sql; do
     write "$PREFIX/.venv/share/arbitrage/db/migrations/$(basename "$file")" 644 <"$file"
   done

@@ -171,6 +171,8 @@ class Lease:
         self._holder = holder
         self._clock = clock
         self._connection: Any = None
+        self._turn = asyncio.Lock()
+        self._lasts_s = EXPIRY_SECONDS
         self._confirmed_ns = 0
         self._was_held = False
         """What `changed` was told last."""
@@ -256,7 +258,7 @@ class Lease:
         self._was_held = not self.trouble
         while True:
             try:
-                await self._beat(EXPIRY_SECONDS)
+                await self._beat()
                 self.trouble = ""
             except POSTGRES_FAULTS as error:
                 self.drop()
@@ -283,20 +285,20 @@ class Lease:
             self._connection = None
 
     async def _say_last(self, lasts_s: float) -> None:
+        self._lasts_s = lasts_s
         self._confirmed_ns = 0
         with contextlib.suppress(Fenced, *POSTGRES_FAULTS):
             if self._connection is not None:
-                await self._beat(lasts_s)
-                self._confirmed_ns = 0
+                await self._beat()
 
-    async def _beat(self, lasts_s: float) -> None:
+    async def _beat(self) -> None:
         began_ns, is_locked = self._clock(), True
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        async with asyncio.timeout(ANSWER_SECONDS_MAX), self._turn:
             if self._connection is None:
                 self._connection = await connect_postgres(self._endpoint())
                 await self._connection.execute(_BEATS_MAY_BE_LOST)
                 is_locked = await self._connection.fetchval(_LOCK, self._lock)
-            beat = (self.epoch, round(lasts_s * 1000))
+            beat = (self.epoch, round(self._lasts_s * 1000))
             row = await self._connection.fetchrow(_BEAT if is_locked else _STANDS, *self._key, *beat)
         if row is None or row["epoch"] != self.epoch or not row["is_beaten"]:
             is_gone = row is None or row["epoch"] == self.epoch
@@ -305,7 +307,8 @@ class Lease:
             raise Fenced(self.trouble)
         if not is_locked:
             raise TimeoutError("another instance holds the lock")
-        self._confirmed_ns = began_ns
+        if self._lasts_s == EXPIRY_SECONDS:  # else it was the last word, and nothing more is sent
+            self._confirmed_ns = began_ns
 
     def _may_take(self, watch: Watch, seen: Seen) -> bool:
         now_ns = self._clock()

@@ -46,10 +46,13 @@ property_is() { [ "$(show "$1")" = "$2" ]; }
 restarted() { [ "$(show NRestarts)" -gt "$1" ] && property_is ActiveState active; }
 journal_has() { contains "$(since "$1")" "$2"; }
 
-describe_venues() { # simulated venues as a service of their own, and the configuration that fits them
-  shell "systemd-run --quiet --unit=venues --property=Restart=on-failure --property=StandardOutput=file:/run/venues.json \
+serve_venues() { # simulated venues as a service of their own
+  shell "rm -f /run/venues.json; systemd-run --quiet --unit=venues --property=Restart=on-failure --property=StandardOutput=file:/run/venues.json \
     /opt/arbitrage/.venv/bin/arbitrage sim --scenario synthetic --seed 7 --json --binance-port 18001 --upbit-port 18002"
-  waits_for 30 shell "sed -n 2p /run/venues.json | grep -q settings" || { shell "journalctl -u venues -o cat"; echo "no simulated venues"; exit 1; }
+  waits_for 120 shell "sed -n 2p /run/venues.json 2>/dev/null | grep -q settings" || { shell "journalctl -u venues -o cat"; echo "no simulated venues"; exit 1; }
+}
+
+describe_venues() { # the configuration that fits them
   shell "head -2 /run/venues.json | /opt/arbitrage/.venv/bin/python -c '
 import json, sys
 said, served = map(json.loads, sys.stdin)
@@ -109,7 +112,8 @@ sandbox_checks() { # what the unit's own sandbox lets a program do, tried from w
     "see_init:FileNotFoundError 2" "open_kernel_log:FileNotFoundError 2" "raw_socket:PermissionError 1" \
     "netlink_socket:OSError 97" "packet_socket:OSError 97" "writable_code:PermissionError 1" \
     "user_namespace:PermissionError 1" "set_clock:PermissionError 1" "set_hostname:PermissionError 1" \
-    "raise_priority:PermissionError" "run_from_state:PermissionError 13" "make_setuid:PermissionError 1"; do
+    "raise_priority:PermissionError" "run_from_state:PermissionError 13" "run_from_logs:PermissionError 13" \
+    "run_from_tmp:PermissionError 13" "run_from_var_tmp:PermissionError 13" "run_from_shm:PermissionError 13" "make_setuid:PermissionError 1"; do
     check "  inside: ${tried%%:*} is refused (${tried#*:})" contains "$probe" "\"${tried%%:*}\": \"${tried#*:}"
   done
   no_drop_in inside
@@ -178,7 +182,7 @@ explained_checks() { # READY is told when armed (above), or after ready_timeout_
   check "  it is told after ready_timeout_ms" waits_for 30 property_is ActiveState active
   echo "     after $(($(now) - began)) ms: $(show StatusText)"
   check "  with the reason in the status" contains "$(show StatusText)" "not armed because"
-  describe_venues
+  serve_venues
   check "  and it arms by itself when they are there" waits_for 90 says_armed
 }
 
@@ -195,6 +199,7 @@ upgrade_checks() { # a newer wheel, the older one again, one with a new table, a
     shell "cp -r /srv/arbitrage /srv/$variant && mkdir /srv/wheels-$variant && ln /srv/wheels/*.whl /srv/wheels-$variant/ &&
       rm /srv/wheels-$variant/arbitrage-*.whl && cp /srv/made-$variant/*.whl /srv/wheels-$variant/"
   done
+  shell "cd /srv/migrating/db/migrations && echo 'CREATE TABLE lab_only (number integer);' >\$(printf %04d_lab_only.sql \$((\$(ls *.sql | wc -l) + 1)))"
   mark=$(cursor)
   check "upgrade to a newer wheel" shell "/srv/newer/scripts/install.sh --wheels /srv/wheels-newer --start >/dev/null"
   check "  it runs" is "$(shell "arbitrage --version")" "arbitrage 0.1.1"
@@ -261,6 +266,7 @@ stop_checks() {
 }
 
 failure_checks() {
+  guest systemctl reset-failed "$UNIT" 2>/dev/null # also counts restarts anew
   shell "sed -i 's/\"open_plans_max\": 3/\"open_plans_max\": -3/' $CONFIG"
   local mark; mark=$(cursor)
   guest systemctl start "$UNIT" 2>/dev/null
@@ -290,6 +296,7 @@ uninstall_checks() {
 }
 
 install_checks
+serve_venues
 describe_venues
 start_checks
 sandbox_checks

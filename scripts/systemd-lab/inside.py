@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -26,15 +27,21 @@ def called(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def run_from_state() -> None:
+def run_from(folder: pathlib.Path) -> None:
     """Execute a program that was put where the daemon may write."""
-    copy = HERE / "inside-program"
+    copy = folder / "inside-program"
     try:
         shutil.copy("/bin/true", copy)
         copy.chmod(0o700)
         subprocess.run([copy], check=True)
     finally:
         copy.unlink(missing_ok=True)
+
+
+def write_to(folder: str) -> None:
+    """Write where only the mount says no: the user may not write there anyway."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def make_setuid() -> None:
@@ -53,9 +60,9 @@ def see_init() -> None:
 
 
 TRIES: dict[str, Callable[[], object]] = {
-    "write_etc": lambda: pathlib.Path("/etc/inside").write_text("x"),
-    "write_usr": lambda: pathlib.Path("/usr/inside").write_text("x"),
-    "write_program": lambda: pathlib.Path(sys.prefix, "inside").write_text("x"),
+    "write_etc": lambda: write_to("/etc"),
+    "write_usr": lambda: write_to("/usr"),
+    "write_program": lambda: write_to(sys.prefix),
     "list_root": lambda: os.listdir("/root"),
     "see_init": see_init,
     "open_kernel_log": lambda: open("/dev/kmsg").close(),
@@ -67,7 +74,11 @@ TRIES: dict[str, Callable[[], object]] = {
     "set_clock": lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()),
     "set_hostname": lambda: socket.sethostname("inside"),
     "raise_priority": lambda: os.nice(-5),
-    "run_from_state": run_from_state,
+    "run_from_state": lambda: run_from(HERE),
+    "run_from_logs": lambda: run_from(pathlib.Path("/var/log/arbitrage")),
+    "run_from_tmp": lambda: run_from(pathlib.Path("/tmp")),
+    "run_from_var_tmp": lambda: run_from(pathlib.Path("/var/tmp")),
+    "run_from_shm": lambda: run_from(pathlib.Path("/dev/shm")),
     "make_setuid": make_setuid,
 }
 

@@ -32,7 +32,7 @@ wheels() { # for the guest's own interpreter (Debian 12: CPython 3.11.2, where r
   rm -f "$WHEELS"/arbitrage-*.whl
   program "$WHEELS" :
   program "$LAB/newer" renumber 0.1.1
-  program "$LAB/migrating" renumber 0.1.2 migrate
+  program "$LAB/migrating" renumber 0.1.2
 }
 
 program() { # FOLDER CHANGE...: make the project's wheel in FOLDER after CHANGE was done to a copy of it
@@ -45,10 +45,9 @@ program() { # FOLDER CHANGE...: make the project's wheel in FOLDER after CHANGE 
   rm -rf "$work"
 }
 
-renumber() { # VERSION [migrate]: make a copy a newer version, with one more migration
+renumber() { # VERSION: make a copy a newer version
   sed -i "s/^version = .*/version = \"$1\"/" pyproject.toml
   sed -i "s/^__version__ = .*/__version__ = \"$1\"/" arbitrage/__init__.py
-  [ "${2:-}" != migrate ] || echo 'CREATE TABLE lab_only (number integer);' >"$(printf 'db/migrations/%04d_lab_only.sql' $(($(ls db/migrations/*.sql | wc -l) + 1)))"
 }
 
 lab build

@@ -11,7 +11,7 @@ import pytest
 from fences import command
 
 pytestmark = pytest.mark.integration
-PATIENCE_ON_A_BUSY_MACHINE = 6
+PATIENCE_ON_A_BUSY_MACHINE = 10
 KINDS = ("frozen", "silent", "db-killed")
 
 

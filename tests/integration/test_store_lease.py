@@ -136,6 +136,19 @@ def test_a_holder_that_starts_or_stops_is_not_followed_while_it_writes(endpoint:
     asyncio.run(scene())
 
 
+def test_a_last_word_stands_although_the_holder_still_beats(endpoint: PostgresEndpoint) -> None:
+    async def scene() -> None:
+        first = await kept(endpoint, "a")
+        await first.lease.rest()
+        await asyncio.sleep(0.6)
+        (row,) = await fetch(endpoint, "SELECT lasts_ms, beats FROM lease_beats")
+        assert row["lasts_ms"] == 10_000 and row["beats"] > 2 and first.failure is None and not first.changes
+        assert first.lease.silence(), "who says so sends nothing more"
+        await first.die()
+
+    asyncio.run(scene())
+
+
 def test_a_frozen_holder_with_a_write_under_way_is_followed_and_finds_itself_fenced(endpoint: PostgresEndpoint) -> None:
     async def scene() -> None:
         frozen = lease(endpoint, "frozen")

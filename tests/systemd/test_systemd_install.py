@@ -48,6 +48,18 @@ def test_a_dry_run_names_every_step_and_does_nothing(tmp_path: Path) -> None:
     assert all(step.startswith(("would: ", "systemd does not run here", "kept ")) for step in steps)
 
 
+@needs_system_python
+def test_going_back_takes_the_newer_program_s_tables_away_from_the_older_one(tmp_path: Path) -> None:
+    folder = tmp_path / ".venv" / "share" / "arbitrage" / "db" / "migrations"
+    folder.mkdir(parents=True)
+    newer, known = folder / "0999_newer.sql", folder / "0001_sessions_and_snapshots.sql"
+    newer.touch()
+    known.touch()
+    done = install("--dry-run", "--prefix", str(tmp_path), "--python", str(SYSTEM_PYTHON))
+    assert done.returncode == 0 and f"would: rm -f {newer}" in done.stdout.splitlines(), done.stdout
+    assert f"rm -f {known}" not in done.stdout
+
+
 def test_a_dry_run_of_the_removal_keeps_configuration_data_and_logs(tmp_path: Path) -> None:
     prefix = tmp_path / "arbitrage"
     prefix.mkdir()

@@ -26,7 +26,7 @@ from fences.wire import Wire
 PLANTED = Path(__file__).resolve().parent / "planted.py"
 EPOCH = re.compile(rf"epoch (\d+) of session {SESSION}")
 STANDING_BY = f"standing by for session {SESSION}: held by "
-SPEED = 8.0
+SPEED = 4.0
 BUSY = {"execution.cooldown_ms": 0, "risk.open_plans_max": 20, "log.level": "INFO"}
 """As many orders as possible: silence proves something only where there was noise."""
 POLL_S = 0.005

@@ -19,7 +19,9 @@ from fences.lab import STANDING_BY, Instance, Lab, seconds_until
 
 TRADED_S = 1.0
 """A holder has sent an order within this time before it is disturbed: else its silence would prove nothing."""
-START_S_MAX = 45.0
+START_S_MAX, PLANTED_S_MAX = 120.0, 10.0
+"""How long a daemon may take to trade; one whose fence is broken on purpose may be kept from it by its own checks."""
+ACCEPT_S = 0.5
 END_S_MAX = 30.0
 FREEZE_S = 3.0
 FENCED_STATUS = 3
@@ -59,10 +61,12 @@ class Rounds:
             "stop": self._stop,
         }
         self._queue: list[str] = []
+        self._patience_s = START_S_MAX
         self.holder = lab.instance()
         self._await_trade()
         self.standby = lab.instance("--standby")
         self._await_standby()
+        self._patience_s = PLANTED_S_MAX if lab.plant else START_S_MAX
 
     def kinds(self) -> tuple[str, ...]:
         return tuple(self._kinds)
@@ -171,16 +175,15 @@ class Rounds:
             holder.discard()
 
     def _swap(self) -> None:
-        self.holder, self.standby = self.standby, self._lab.instance("--standby")
+        self.holder, row = self.standby, self._lab.lease()
+        self.measured.grants[row["epoch"]] = row["taken_at_ns"]
+        self.standby = self._lab.instance("--standby")
 
     def _await_trade(self) -> None:
-        """Wait until the holder sends orders, and note since when it may."""
+        """Wait until the holder sends orders."""
         holder = self.holder
-        wait_until(lambda: self._is_armed(holder), f"epoch {holder.epoch} is armed", START_S_MAX)
-        wait_until(lambda: self._is_trading(holder), f"epoch {holder.epoch} trades", START_S_MAX)
-        row = self._lab.lease()
-        if row["epoch"] == holder.epoch:
-            self.measured.grants[row["epoch"]] = row["taken_at_ns"]
+        wait_until(lambda: self._is_armed(holder), f"epoch {holder.epoch} is armed", self._patience_s)
+        wait_until(lambda: self._is_trading(holder), f"epoch {holder.epoch} trades", self._patience_s)
 
     def _is_armed(self, holder: Instance) -> bool:
         """Tell whether it is, and do what an operator does where it is not: look, and accept what differs.
@@ -193,6 +196,7 @@ class Rounds:
         if standing.differences:
             self.measured.accepted += 1
             holder.accept_all()
+            time.sleep(ACCEPT_S)
         return False
 
     def _is_trading(self, instance: Instance) -> bool:
