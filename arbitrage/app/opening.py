@@ -60,6 +60,7 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, kind: typ
     metrics, proofs = Metrics(), KillProofs(stores.data_dir)
     recorder = StoreRecorder(stores, metrics, clock, proofs)
     door = Door(engine, RealTiming(clock), StoreJournal(stores), recorder, stall=StallGuard())
+    door.decided = lambda now_ns, since_ns: metrics.decided(now_ns, (now_ns - since_ns) // 1_000)
     door.feed(restored.differences)
     door.feed(funding(settings, engine.ledger.nodes(), clock()))
     return Running(

@@ -91,7 +91,7 @@ class Run:
         self.began_s = time.monotonic()
         with self.printed.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "arbitrage", "run", "--config", str(house.config), *words],
+                [sys.executable, *house.program, "run", "--config", str(house.config), *words],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environ, cwd=PROJECT,
             )  # fmt: skip
 
@@ -132,6 +132,8 @@ class House:
         self.config = folder / "config"
         self.log_file = folder / "logs" / "arbitrage_development.log"
         self.runs: list[Run] = []
+        self.program: tuple[str, ...] = ("-m", "arbitrage")
+        """What Python runs; a daemon that is broken on purpose stands elsewhere."""
         self.environ = clean_environment(
             ARBITRAGE__STORE__DATA_DIR=str(folder), ARBITRAGE__LOG__DIRECTORY=str(folder / "logs"), **environ
         )
