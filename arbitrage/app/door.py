@@ -73,7 +73,7 @@ class Door:
     ) -> None:
         """Make a door. With a `stall` guard it decides nothing on what waited while the loop stood still: real time only."""
         self.engine = engine
-        self._stall = stall
+        self.stall = stall
         self.unwritten: list[Append] = []
         """Facts that the journal refused; they wait here and are retried before anything newer."""
         self._timing = timing
@@ -81,7 +81,11 @@ class Door:
         self._recorder = recorder
         self._transport: Transport | None = None
         self._resync: Callable[[int], None] | None = None
+        self.decided: Callable[[int, int], None] | None = None
+        """Told after each decision what time it is and since when its event had waited (ns)."""
         self._is_decision_due = False
+        self._since_ns = 0
+        """When the oldest event arrived that the decision due is about."""
         self._is_inside = False
         """An event is being carried out. What fails on the way leaves it so: half an event is followed by no other."""
         self._is_resting = False
@@ -133,6 +137,7 @@ class Door:
         self._is_inside = False
         if not self._is_decision_due:
             self._is_decision_due = True
+            self._since_ns = events[0].at_ns if events else self._timing.now_ns()
             self._timing.soon(self._decide)
 
     def retry_journal(self) -> bool:
@@ -147,7 +152,7 @@ class Door:
             return
         assert not self._is_inside, "an event that failed half way is followed by no decision"
         now_ns = self._timing.now_ns()
-        if self._stall is not None and self._is_held(self._stall, now_ns):
+        if self.stall is not None and self._is_held(self.stall, now_ns):
             return
         self._is_inside = True
         try:
@@ -158,6 +163,8 @@ class Door:
             self.broken = broken
             raise
         self._is_inside = False
+        if self.decided is not None:
+            self.decided(self._timing.now_ns(), self._since_ns)
 
     def _is_held(self, stall: StallGuard, now_ns: int) -> bool:
         """Decide nothing on books that may be as old as a stall; markets that changed stay noted for the next decision."""

@@ -24,6 +24,8 @@ from arbitrage.store.rows import ConfigurationRow, PositionRow, SnapshotRows
 logger = logging.getLogger("arbitrage.daemon")
 TICK_S = 0.25
 MS_NS, SECOND_NS = 1_000_000, 1_000_000_000
+WIRE_LATE_MS_MAX, WIRE_HOLD_NS = 1_500, 1_500 * MS_NS
+"""Frames older than this on arrival tell a line that lags; looked at once a second, and held until the next look."""
 WALL_STEP_NS = SECOND_NS
 """A wall clock that moved by more against engine time within a second was set."""
 SIGN_OF_LIFE_NS = 60 * SECOND_NS
@@ -49,6 +51,8 @@ class Housekeeping:
         self._faults_seen = 0
         self._next_sign_ns = 0
         self._wall_off_ns = wall_ns() - running.clock()
+        self._late: set[str] = set()
+        """Venues whose frames arrive late."""
 
     async def run(self) -> None:
         """Work until cancelled. The watchdog is fed from here, by the loop itself: a stalled loop does not feed it."""
@@ -136,16 +140,36 @@ class Housekeeping:
                 logger.error("status file not written: %s", error)
 
     def _sample_wire(self, now_ns: int) -> None:
-        """Take the age of each venue's newest frame on arrival, clock offset taken off, once a second and market."""
+        """Take the age of each venue's newest frame on arrival, clock offset taken off, once a second and market.
+
+        A slow line delivers whole books late: fresh by their arrival, and seconds old by the venue's own stamp.
+        """
         running = self._running
         board = running.engine.board
+        late_ms: dict[str, int] = {}
         for market, (venue, _) in enumerate(running.settings.market_symbols):
             book = board.books[market]
             if book.venue_ms and now_ns - book.updated_at_ns < SECOND_NS:
-                health = board.venue_health(Venue(venue), now_ns)
-                offset_ms = (health.clock_offset_ms or 0) - running.ahead_ns // MS_NS
-                sent_us = (book.venue_ms - offset_ms) * 1_000
-                running.metrics.wire_latency(now_ns, book.updated_at_ns // 1_000 - sent_us)
+                offset_ms = board.venue_health(Venue(venue), now_ns).clock_offset_ms
+                sent_us = (book.venue_ms - (offset_ms or 0) + running.ahead_ns // MS_NS) * 1_000
+                age_us = book.updated_at_ns // 1_000 - sent_us
+                running.metrics.wire_latency(now_ns, age_us)
+                if offset_ms is not None:
+                    late_ms[venue] = max(late_ms.get(venue, 0), age_us // 1_000)
+        for venue, ms in late_ms.items():
+            self._judge_wire(venue, ms, now_ns)
+
+    def _judge_wire(self, venue: str, late_ms: int, now_ns: int) -> None:
+        """Have nothing decided while a venue's frames arrive late; say when that begins and ends."""
+        is_late = late_ms > WIRE_LATE_MS_MAX
+        if is_late and self._running.door.stall is not None:
+            self._running.door.stall.hold(now_ns + WIRE_HOLD_NS)
+        if is_late and venue not in self._late:
+            self._late.add(venue)
+            logger.warning("%s: frames arrive %d ms late: nothing is entered until they are on time", venue, late_ms)
+        elif not is_late and venue in self._late:
+            self._late.discard(venue)
+            logger.warning("%s: frames arrive on time again", venue)
 
     def _tell_stores(self) -> None:
         """Say why a store is away, and that one was started again: the engine knows only whether it is there."""
@@ -264,6 +288,8 @@ class Housekeeping:
             started_at_ns=running.started_at_ns,
             kill_last_proven_ns=proof.at_ns if proof is not None else None,
             epoch=running.epoch,
+            frames=running.frames,
+            decision_us_p99=running.metrics.decision_us_p99(),
             wall_ns=wall_ns(),
             archive_behind_s=round(wal.behind_s, 3) if wal is not None and wal.line else None,
             archive_trouble=wal.trouble if wal is not None else "",

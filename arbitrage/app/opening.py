@@ -90,6 +90,7 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, circumsta
         journal = crash.around(journal)
     recorder = StoreRecorder(stores, metrics, clock, proofs)
     door = Door(engine, RealTiming(clock), journal, recorder, stall=StallGuard())
+    door.decided = lambda now_ns, since_ns: metrics.decided(now_ns, (now_ns - since_ns) // 1_000)
     door.feed(restored.differences)
     door.feed(funding(settings, engine.ledger.nodes(), clock()))
     lease, epoch = claim.lease, claim.epoch

@@ -1,7 +1,8 @@
-"""Notices that the event loop stood still, and says for how long nothing may be decided after it. Decides nothing else.
+"""Says when nothing may be decided because what is known is older than it looks. Decides nothing else.
 
-What waited in the sockets meanwhile is read after the stall and stamped then: it looks new and is as old as the stall. So no
-opportunity is looked for until as much time has passed again, in which the backlog is read.
+What waited in the sockets while the loop stood still is read after the stall and stamped then: it looks new and is as old as
+the stall. So no opportunity is looked for until as much time has passed again, in which the backlog is read. Frames that a
+slow line delivers late are told from outside (`hold`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class StallGuard:
         self.count += 1
         self._held_until_ns = now_ns + min(gap_ms, HOLD_MS_MAX) * MS_NS
         return True
+
+    def hold(self, until_ns: int) -> None:
+        """Decide nothing until then at least: what arrives is old although it is new here."""
+        self._held_until_ns = max(self._held_until_ns, until_ns)
 
     def holds(self, now_ns: int) -> bool:
         """Tell whether what is known may still be from before the stall's end."""

@@ -9,6 +9,9 @@ from arbitrage.model.money import format_e8
 
 WINDOW_S = 60
 NANOSECONDS = 1_000_000_000
+HALF_WINDOW_NS = 30 * NANOSECONDS
+BUCKETS = 160
+"""Four an octave: enough for any value below 2**40."""
 
 
 class RollingSum:
@@ -51,6 +54,34 @@ class RollingSum:
         return second % WINDOW_S
 
 
+class Quantiles:
+    """Counts values (microseconds) in buckets a fifth wide at most, over the last 30 to 60 seconds."""
+
+    def __init__(self) -> None:
+        self._now = [0] * BUCKETS
+        self._before = [0] * BUCKETS
+        self._half = 0
+
+    def add(self, now_ns: int, value_us: int) -> None:
+        """Add one value."""
+        if now_ns // HALF_WINDOW_NS != self._half:
+            self._before = self._now if now_ns // HALF_WINDOW_NS == self._half + 1 else [0] * BUCKETS
+            self._now, self._half = [0] * BUCKETS, now_ns // HALF_WINDOW_NS
+        size = value_us.bit_length()
+        place = value_us if size < 3 else (size - 2) * 4 + (value_us >> (size - 3) & 3)
+        self._now[min(place, BUCKETS - 1)] += 1
+
+    def quantile(self, share: float) -> int:
+        """Return the upper end of the bucket that holds this share of the values; 0 when there are none."""
+        counts = [now + before for now, before in zip(self._now, self._before, strict=True)]
+        left = share * sum(counts)
+        for place, count in enumerate(counts):
+            left -= count
+            if count and left <= 0:
+                return place if place < 4 else (place % 4 + 5) << (place // 4 - 1)
+        return 0
+
+
 class Metrics:
     """The figures of section 'Redis' in the README, fed by one call an occurrence."""
 
@@ -60,6 +91,7 @@ class Metrics:
         self._wire_us = RollingSum()
         self._loop_us = RollingSum()
         self._refusals = RollingSum()
+        self._decisions = Quantiles()
         self._profit_e8 = RollingSum()
 
     def trade(self, now_ns: int) -> None:
@@ -77,6 +109,14 @@ class Metrics:
     def loop_latency(self, now_ns: int, lateness_us: int) -> None:
         """Note how late the event loop was."""
         self._loop_us.add(now_ns, max(0, lateness_us))
+
+    def decided(self, now_ns: int, since_frame_us: int) -> None:
+        """Note how long after its frame a decision was done."""
+        self._decisions.add(now_ns, max(0, since_frame_us))
+
+    def decision_us_p99(self) -> int:
+        """Return how long frame to decision took, at the 99th percentile, over the last 30 to 60 seconds."""
+        return self._decisions.quantile(0.99)
 
     def guard_trigger(self, now_ns: int) -> None:
         """Count a refusal by the risk guard."""

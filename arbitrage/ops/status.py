@@ -61,6 +61,10 @@ class Status(msgspec.Struct, frozen=True):
     started_at_ns: int = 0
     kill_last_proven_ns: int | None = None
     epoch: int = 0
+    frames: int = 0
+    """Since the start."""
+    decision_us_p99: int = 0
+    """From a frame's arrival to the end of the decision on it, over the last 30 to 60 s."""
     wall_ns: int = 0
     """The wall clock as this was written: engine time does not follow it when it is set. 0: they were the same."""
 

@@ -11,11 +11,13 @@ import pytest
 from app_world import DoorWorld, running, trading_door
 from engine_world import MS, START_NS
 
-from arbitrage.app.housekeeping import Housekeeping
+from arbitrage.app.housekeeping import WIRE_LATE_MS_MAX, Housekeeping
 from arbitrage.app.notify import Notifier
 from arbitrage.app.running import Running
+from arbitrage.app.stall import StallGuard
 from arbitrage.engine.engine import Engine
-from arbitrage.model.events import Wake
+from arbitrage.model.events import ClockMeasured, Wake
+from arbitrage.model.instruments import Venue
 from arbitrage.model.snapshots import Snapshot
 from arbitrage.ops.status import Status, read_status
 
@@ -127,3 +129,30 @@ def test_waiting_facts_are_tried_again_every_second(tmp_path: Path) -> None:
     world.now_ns += 1_100 * MS
     look_after(parts, housekeeping)
     assert world.door.is_whole
+
+
+def test_nothing_is_decided_while_a_venue_s_frames_arrive_late_and_both_ends_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = trading_door()
+    guard = world.door.stall = StallGuard()
+    parts = running(world, tmp_path)
+    housekeeping = Housekeeping(parts, Notifier(None, 0))
+    venue = Venue(world.engine.markets[0][0])
+    world.feed(ClockMeasured(world.now_ns, venue, 0, 1))
+
+    def look(late_ms: int) -> str:
+        """Let its newest frame be so old on arrival; return what is said."""
+        world.now_ns += 2_000 * MS
+        for market, (name, _) in enumerate(world.engine.markets):
+            book = world.engine.board.books[market]
+            book.updated_at_ns, book.venue_ms = world.now_ns, world.now_ns // MS - (late_ms if name == venue else 0)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "arbitrage.daemon"):
+            housekeeping._sample_wire(world.now_ns)
+        return caplog.text
+
+    assert look(WIRE_LATE_MS_MAX) == "" and not guard.holds(world.now_ns)
+    assert f"{venue}: frames arrive 3000 ms late" in look(3_000) and guard.holds(world.now_ns)
+    assert look(3_000) == "" and guard.holds(world.now_ns), "said once"
+    assert f"{venue}: frames arrive on time again" in look(0) and not guard.holds(world.now_ns)

@@ -36,6 +36,7 @@ HAND = "-hand"
 """What stands in the ids of orders that a test placed by a hand of its own."""
 LATE = ("timestamp_late", "requests_over_limit default")
 """What a loaded machine does to requests that left in time."""
+BUNCHED = ("messages_over_limit",)
 TAG = session_tag("development", SESSION)
 """What every order id of the lab's session begins with."""
 UPBIT_PACE_S = 0.1
@@ -183,6 +184,8 @@ def ledger(house: House) -> dict[tuple[str, str], int]:
 def sent_once(house: LiveHouse, excused: tuple[str, ...] = ()) -> None:
     """Fail unless every order there is one of the journal's, once, no fill is booked twice, and no rule was broken."""
     truth = house.truth()
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        excused += BUNCHED  # an exchange that has no core for a while reads the pings of seconds within one
     for venue in VENUES:
         ids = [order["client_id"] for order in truth[venue]["orders"]]
         assert len(ids) == len(set(ids))

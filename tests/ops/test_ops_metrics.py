@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbitrage.ops.loop_lag import lateness_us, sample_loop_lag
-from arbitrage.ops.metrics import Metrics, RollingSum
+from arbitrage.ops.metrics import Metrics, Quantiles, RollingSum
 from arbitrage.ops.status import FeedStatus, PostgresAddress, RedisAddress, Status, read_status, write_status
 from arbitrage.store.redis_metrics import METRICS
 
@@ -104,6 +104,25 @@ def test_a_status_is_read_as_it_was_written_and_only_by_its_owner(tmp_path: Path
     assert read_status(tmp_path) == msgspec.structs.replace(status, at_ns=10)
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
     assert (tmp_path / "status.json").stat().st_mode & 0o777 == 0o600
+
+
+@given(st.lists(st.integers(0, 10**8), min_size=1, max_size=50))
+def test_a_quantile_is_at_most_a_quarter_above_what_it_stands_for(values: list[int]) -> None:
+    quantiles = Quantiles()
+    for value in values:
+        quantiles.add(5, value)
+    exact = sorted(values)[-1]
+    assert exact <= quantiles.quantile(1.0) <= max(3, exact * 5 // 4 + 1)
+
+
+def test_a_quantile_forgets_what_is_older_than_a_minute() -> None:
+    quantiles = Quantiles()
+    assert quantiles.quantile(0.99) == 0
+    quantiles.add(0, 1_000)
+    quantiles.add(31 * SECOND, 10)
+    assert quantiles.quantile(0.99) >= 1_000
+    quantiles.add(61 * SECOND, 10)
+    assert quantiles.quantile(0.99) < 20
 
 
 def test_engine_time_is_known_from_outside_however_the_wall_clock_was_set(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reliability.faults import clocks, databases, disks, frames, loops, stops, venues
+from reliability.faults import clocks, databases, disks, frames, limits, load, loops, network, stops, venues
 from reliability.faults.nouns import Row
 
-ROWS: tuple[Row, ...] = (*stops.ROWS, *databases.ROWS, *disks.ROWS, *clocks.ROWS, *venues.ROWS, *frames.ROWS, *loops.ROWS)
+FAMILIES = (stops, databases, disks, clocks, venues, network, frames, loops, limits, load)
+ROWS: tuple[Row, ...] = tuple(row for family in FAMILIES for row in family.ROWS)

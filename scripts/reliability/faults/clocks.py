@@ -14,8 +14,7 @@ SOURCE = Path(__file__).with_name("wallclock.c")
 HOUR_S = 3_600
 NS_PER_S = 1_000_000_000
 LOOKED_S, ENTERED_S = 4.0, 2.0
-ENGINE_OFF_S_MAX = 1.0
-SEEN_SHARE = 0.9
+ENGINE_OFF_S_MAX, WALL_OFF_S_MAX = 1.0, 30.0
 
 
 def clock_forward(lab: Lab) -> str:
@@ -57,17 +56,16 @@ def _set(lab: Lab, by_s: int) -> str:
     set_ns = time.time_ns()
     with lab.watch() as watch:
         wall.set(by_s)
-        lab.until(lambda: abs(_wall_off_s(lab) - by_s) < SEEN_SHARE * HOUR_S, "the daemon's own wall clock has moved")
-        lab.trades_on()
-        lab.trades_on()
+        lab.until(lambda: abs(_wall_off_s(lab) - by_s) < WALL_OFF_S_MAX, "the daemon's own wall clock has moved")
         lab.until(lambda: time.time_ns() - set_ns > LOOKED_S * 1e9, "some time of it")
         health = lab.health()
+    off_s = max(abs(each.standing.at_ns - each.at_ns) / 1e9 for each in watch.samples if each.standing is not None)
+    lab.demand(off_s < ENGINE_OFF_S_MAX, f"engine time goes on, {off_s:.1f} s off")
     lab.demand(all(each.armed for each in watch.answers), f"it stays armed: {sorted(watch.reasons)}")
     markets = [(venue.usable, venue.markets) for each in watch.answers for venue in each.venues]
     doubted = sum(usable < count for usable, count in markets)
     lab.demand(not doubted, f"no market is doubted: {doubted} of {len(markets)} looks")
-    off_s = max(abs(each.standing.at_ns - each.at_ns) / 1e9 for each in watch.samples if each.standing is not None)
-    lab.demand(off_s < ENGINE_OFF_S_MAX, f"engine time goes on, {off_s:.1f} s off")
+    lab.trades_on()
     after = house.truth()
     lab.demand((run.text().count("cannot connect"), _sockets(after)) == connected, "no connection is thrown away")
     # The file system's own clock is not set here, so the log file is old to who believes the wall: only that check may fail.
@@ -114,9 +112,9 @@ def _sockets(truth: dict[str, dict[str, dict[str, int]]]) -> int:
 
 
 def _wall_off_s(lab: Lab) -> float:
-    """Return how far the daemon's wall clock is from ours, by the status it writes."""
+    """Return how far the daemon's wall clock is from ours, by the status that it writes every second."""
     status = lab.house.status()
-    return (status.wall_ns - status.at_ns) / 1e9 if status is not None else 0.0
+    return (status.wall_ns - time.time_ns()) / 1e9 if status is not None else 0.0
 
 
 class Wall:
@@ -140,7 +138,7 @@ class Wall:
 INVARIANT = "no staleness, expiry or budget decision on wall time: armed, undoubted, connected; the health check passes"
 ROWS = (
     Row("clock_forward", "the wall clock set 1 h ahead", INVARIANT, clock_forward, (COMPILER,)),
-    Row("clock_back", "the wall clock set 2 h back", INVARIANT, clock_back, (COMPILER,)),
+    Row("clock_back", "the wall clock set 2 h back", INVARIANT, clock_back, (COMPILER,), is_quick=False),
     Row("clock_restart", "restarts under a clock 1 h ahead and 2 h back, and after it was set right",
         "nothing entered while it is off, and why; trading as soon as it is right", clock_restart, (COMPILER,), is_quick=False),
 )

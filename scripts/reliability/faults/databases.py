@@ -154,11 +154,12 @@ def valkey_frozen(lab: Lab) -> str:
 LEASE = "silent within 1.5 s with the reason, arms again by itself, PostgreSQL gets every fact"
 NEVER = "trading never stops, the metrics come back by themselves"
 ROWS = (
-    Row("postgres_killed", "kill -9 of PostgreSQL", LEASE, postgres_killed),
+    Row("postgres_killed", "kill -9 of PostgreSQL", LEASE, postgres_killed, is_quick=False),
     Row("postgres_restarted", "PostgreSQL told to restart fast", LEASE, postgres_restarted, is_quick=False),
     Row("postgres_frozen", "PostgreSQL and its children stopped for 4 s", LEASE, postgres_frozen, is_quick=False),
-    Row("postgres_slow", "300 ms a round trip to PostgreSQL", "armed all the time, the loop waits for nothing", postgres_slow),
+    Row("postgres_slow", "300 ms a round trip to PostgreSQL", "armed all the time, the loop waits for nothing",
+        postgres_slow, is_quick=False),
     Row("valkey_flushed", "FLUSHALL", NEVER, valkey_flushed, is_quick=False),
-    Row("valkey_killed", "kill -9 of Valkey", NEVER, valkey_killed),
+    Row("valkey_killed", "kill -9 of Valkey", NEVER, valkey_killed, is_quick=False),
     Row("valkey_frozen", "Valkey stopped", NEVER, valkey_frozen, is_quick=False),
-)
+)  # fmt: skip

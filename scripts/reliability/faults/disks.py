@@ -85,5 +85,6 @@ def _mounted(lab: Lab) -> Path:
 
 ROWS = (
     Row("disk_full", "a small disk full to the last byte, twice, and kill -9 on it",
-        "trading pauses with the reason, the last good snapshot loads, it recovers when there is room", disk_full, (TMPFS,)),
+        "trading pauses with the reason, the last good snapshot loads, it recovers when there is room",
+        disk_full, (TMPFS,), is_quick=False),
 )  # fmt: skip

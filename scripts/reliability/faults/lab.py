@@ -130,6 +130,7 @@ class Lab:
         home = folder or self.folder()
         self.stack.callback(wait_until, lambda: not processes_in(home), "the servers of an ended daemon are gone", 30)
         self.house = self.stack.enter_context(live_house_in(home, speed=speed, **environ))
+        self.house.program = self.options.program
         return self.house
 
     def start(self, **environ: str) -> Run:

@@ -102,5 +102,5 @@ ROWS = (
     Row("loop_stalled", f"the process stopped for {STALL_S:g} s, {STALLS} times",
         "opportunities older than the stall are discarded, the stall is logged", loop_stalled),
     Row("watchdog", "the process stopped for longer than its watchdog allows, under a manager that speaks sd_notify",
-        "ended and restarted, nothing lost or doubled", watchdog),
+        "ended and restarted, nothing lost or doubled", watchdog, is_quick=False),
 )  # fmt: skip

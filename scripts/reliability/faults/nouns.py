@@ -34,6 +34,8 @@ class Options:
     """Of the load row."""
     rounds: int = 50
     """Of the stop row."""
+    program: tuple[str, ...] = ("-m", "arbitrage")
+    """The daemon: another one is broken on purpose, to see that a row fails."""
 
 
 @dataclasses.dataclass(frozen=True)

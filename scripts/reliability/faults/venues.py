@@ -122,9 +122,9 @@ def _is_blind(samples: list[Sample], venue: str) -> bool:
 
 ROWS = (
     Row("exchange_cut", "an exchange cuts and refuses every connection, one and then the other",
-        "nothing entered meanwhile, the health check names it, trading goes on by itself", exchange_cut),
+        "nothing entered meanwhile, the health check names it, trading goes on by itself", exchange_cut, is_quick=False),
     Row("venue_429", "an order at each exchange is answered 429",
-        "no request before its time, the other legs governed", venue_429),
+        "no request before its time, the other legs governed", venue_429, is_quick=False),
     Row("venue_418", "both exchanges ban the address for 8 s, kill -9 meanwhile",
         "no request during the ban, across the restart too", venue_418, is_quick=False),
     Row("half_open", "the sockets of an exchange stay open and pass nothing, one and then the other",
