@@ -18,6 +18,8 @@ SOURCE=$(cd "$(dirname "$0")/.." && pwd)
 PREFIX=/opt/arbitrage PYTHON=python3 WHEELS='' IS_DRY='' IS_UNINSTALL='' IS_START=''
 CONFIG=/etc/arbitrage
 UNIT=/etc/systemd/system/arbitrage.service
+BACKUP_UNIT=/etc/systemd/system/arbitrage-backup.service
+BACKUP_TIMER=/etc/systemd/system/arbitrage-backup.timer
 SYSUSERS=/usr/lib/sysusers.d/arbitrage.conf
 TMPFILES=/usr/lib/tmpfiles.d/arbitrage.conf
 WRAPPERS=/usr/local/bin
@@ -150,9 +152,12 @@ install_service() {
   keep "$SOURCE/systemd/arbitrage.env.example" "$CONFIG/arbitrage.env"
   run systemd-tmpfiles --create "$TMPFILES"
   at_prefix "$SOURCE/systemd/arbitrage.service" | write "$UNIT" 644
+  at_prefix "$SOURCE/systemd/arbitrage-backup.service" | write "$BACKUP_UNIT" 644
+  write "$BACKUP_TIMER" 644 <"$SOURCE/systemd/arbitrage-backup.timer"
   if has_systemd; then
     run systemctl daemon-reload
     run systemctl enable --quiet arbitrage.service
+    run systemctl enable --quiet --now arbitrage-backup.timer
     [ -z "$IS_START" ] || run systemctl restart arbitrage.service
   else
     echo "systemd does not run here: enable the service where it does"
@@ -161,9 +166,9 @@ install_service() {
 
 uninstall() {
   if has_systemd && [ -e "$UNIT" ]; then
-    run systemctl disable --now --quiet arbitrage.service
+    run systemctl disable --now --quiet arbitrage.service arbitrage-backup.timer
   fi
-  run rm -f "$UNIT" "$SYSUSERS" "$TMPFILES" "$WRAPPERS/arbitrage" "$WRAPPERS/arbitrage-healthcheck" "$WRAPPERS/arbitrage-monitor"
+  run rm -f "$UNIT" "$BACKUP_UNIT" "$BACKUP_TIMER" "$SYSUSERS" "$TMPFILES" "$WRAPPERS/arbitrage" "$WRAPPERS/arbitrage-healthcheck" "$WRAPPERS/arbitrage-monitor"
   run rm -rf "$PREFIX"
   if has_systemd; then run systemctl daemon-reload; fi
   echo "kept: $CONFIG, /var/lib/arbitrage, /var/log/arbitrage and the user arbitrage that owns them"

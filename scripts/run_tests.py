@@ -17,20 +17,20 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "engine")
-OUTER_JOBS = (
-    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "integration", "daemon", "commands", "kills",
-    "fencing",
-)  # fmt: skip
 WHOLE_PROCESS = {
     "daemon": ("test_daemon_*.py",),
     "commands": ("test_demo.py", "test_drills.py", "test_replay.py"),
     "kills": ("test_killsweep.py",),
     "fencing": ("test_fencing.py",),
+    "backup": ("test_backup_house.py",),
 }
 """Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
+OUTER_JOBS = (
+    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "integration", *WHOLE_PROCESS,
+)  # fmt: skip
 UNMEASURED = (*WHOLE_PROCESS, "pains", "house", "systemd", "bench")
 """Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
-LONGEST = ("daemon", "commands", "integration", "kills", "fencing", "sim", "strategy", "venues", "pains")
+LONGEST = ("daemon", "commands", "integration", "kills", "fencing", "backup", "sim", "strategy", "venues", "pains")
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 """One more than cores: the tests of whole processes mostly wait."""

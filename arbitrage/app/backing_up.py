@@ -22,6 +22,7 @@ from arbitrage.store.embedded import Embedded, postgres_of
 from arbitrage.store.endpoints import PostgresEndpoint, configured_postgres
 from arbitrage.store.house_files import SESSIONS
 from arbitrage.store.manifests import BackupRefused, stamp
+from arbitrage.store.restores import refuse_half_restored
 from arbitrage.store.vault import Keyring
 from arbitrage.store.wal_keeper import WalLimits
 from arbitrage.store.wal_lines import close_lines, open_line, server_version
@@ -62,12 +63,13 @@ def configuration_of(loaded: Loaded) -> bytes:
 def database_of(settings: Settings) -> Iterator[PostgresEndpoint]:
     """Give the house's PostgreSQL: the named one, the running daemon's, or its embedded one, started for this.
 
-    Raises EmbeddedRefused and BackupRefused.
+    Raises EmbeddedRefused, BackupRefused and JournalRefused.
     """
     data_dir = Path(settings.store.data_dir)
     fixed = configured_postgres(settings.store)
     if not (data_dir / SESSIONS).is_dir():
         raise BackupRefused(f"{data_dir}: no daemon has run here yet: there is nothing to back up")
+    refuse_half_restored(data_dir)
     embedded = Embedded(data_dir, wants_postgres=fixed is None, wants_redis=False)
     try:
         embedded.start()

@@ -97,6 +97,7 @@ def make(subject: Subject, place: Place, line: Line | None) -> Made:
     final = place.directory / f"backup-{stamp(began_ns)}"
     partial = place.directory / (final.name + PARTIAL)
     try:
+        _refuse_a_lost_key(place)
         for left in place.directory.glob(f"*{PARTIAL}"):
             shutil.rmtree(left)
         partial.mkdir(mode=0o700)
@@ -112,6 +113,13 @@ def make(subject: Subject, place: Place, line: Line | None) -> Made:
         shutil.rmtree(partial, ignore_errors=True)
         lock.release()
     return Made(final, manifest, removed)
+
+
+def _refuse_a_lost_key(place: Place) -> None:
+    """Refuse to go on in plain text where the newest backup is encrypted: a key that went missing is no wish of anybody's."""
+    newest = whole_backups(place.directory)[-1:]
+    if not place.keyring.has_key and newest and manifests.peek(newest[0]).is_encrypted:
+        raise BackupRefused(f"{newest[0]}: is encrypted, and no key is at hand now: give it, or name another folder with --to")
 
 
 def _fill(partial: Path, subject: Subject, place: Place, line: Line | None) -> Manifest:

@@ -77,13 +77,13 @@ class Shipment:
         self._source = source
         self._growing = folder / (name + GROWING)
         self._sealed = folder / (name + SEALED)
-        self._temporary = folder / (name + GROWING + ".tmp")
-        self._file: BinaryIO = self._temporary.open("wb", buffering=0)
+        self._path = folder / (name + GROWING + ".tmp")
+        """Where it is written now: what an earlier process archived of this file stands until there is something again."""
+        self._file: BinaryIO = self._path.open("wb", buffering=0)
         self._frames = FrameWriter(self._file, keyring, str(self._sealed))
         self._shipped = 0
         """Everything before this page is in the archive for good; the page itself may still grow."""
         self._last_page = b""
-        self._is_named = False
 
     def ship(self, source: Path | None = None) -> bool:
         """Append what was written since; return whether there was anything. Raises OSError."""
@@ -91,12 +91,11 @@ class Shipment:
             pieces = list(self._new_pieces(log))
         for offset, content in pieces:
             self._frames.frame(_PIECE.pack(offset) + content)
-        if pieces or not self._is_named:
+        if pieces:
             os.fsync(self._file.fileno())
-        if not self._is_named:
-            self._temporary.rename(self._growing)
+        if self._path != self._growing and (pieces or not self._growing.exists()):
+            self._path = self._path.rename(self._growing)
             sync_folder(self._growing.parent)
-            self._is_named = True
         return bool(pieces)
 
     def finish(self, source: Path) -> None:
@@ -104,7 +103,8 @@ class Shipment:
         self.ship(source)
         self._frames.frame(_PIECE.pack(source.stat().st_size), is_last=True)
         os.fsync(self._file.fileno())
-        self._growing.rename(self._sealed)
+        self._path.rename(self._sealed)
+        self._growing.unlink(missing_ok=True)
         sync_folder(self._sealed.parent)
         self.close()
 

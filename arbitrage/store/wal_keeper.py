@@ -8,6 +8,7 @@ limits: first as files here, then in PostgreSQL (`SLOT_BYTES_MAX`). Past both th
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,7 +21,7 @@ import msgspec
 from arbitrage.store.dumps import DumpRefused, client_address, client_environment, client_program
 from arbitrage.store.endpoints import POSTGRES_FAULTS, PostgresEndpoint, connect_postgres
 from arbitrage.store.files import make_private_folder
-from arbitrage.store.manifests import whole_backups
+from arbitrage.store.manifests import BackupRefused, peek, whole_backups
 from arbitrage.store.processes import spawn, stop_child
 from arbitrage.store.vault import Keyring, VaultDamaged
 from arbitrage.store.wal_archive import SLOT_PREFIX, Shipment, archive_bytes, is_log_file, make_line, prune
@@ -87,12 +88,12 @@ class WalKeeper:
         self._covered_ns = 0
         self._next_switch_ns = 0
         self._sealed = 0
-        self._fault = ""
+        self._fault = self._orphaned = ""
 
     def health(self) -> WalHealth:
         """Return how the archive stands. Cheap."""
         if not self._line:
-            return WalHealth(trouble=self._fault)
+            return WalHealth(trouble=self._orphaned)
         behind_s = max(0, self._clock() - self._covered_ns) / 1e9
         return WalHealth(self._line, behind_s, self._sealed, self._trouble(behind_s))
 
@@ -118,6 +119,8 @@ class WalKeeper:
                         await self._ask()
                     if self._line or self._worked_line:
                         await asyncio.to_thread(self._work)
+                    elif looks % ASK_EVERY_LOOKS == 0:
+                        self._orphaned = await asyncio.to_thread(self._orphan)
                     self._fault = ""
                 except POSTGRES_FAULTS as error:
                     self._fault = " ".join(str(error).split())[:200] or type(error).__name__
@@ -184,6 +187,9 @@ class WalKeeper:
                 self._stop_child()
                 self._forget_shipment()
                 self._worked_line, self._next_limits_ns = self._line, 0
+                for old in self._local.iterdir() if self._line and self._local.is_dir() else ():
+                    if old.name != self._line:
+                        shutil.rmtree(old)  # of a line that ended: nobody reads it any more
                 self._is_full = self._is_choked = False
             if not self._line or self._is_closed or self._is_lost:
                 self._stop_child()
@@ -205,6 +211,17 @@ class WalKeeper:
                 if not is_shipped:
                     self._forget_shipment()
             self._shipped_ns = began_ns
+
+    def _orphan(self) -> str:
+        """Say so where backups count on a log that this database does not archive: it was restored, or is another one."""
+        for path in reversed(whole_backups(self._limits.directory)):
+            try:
+                if peek(path).wal is None:
+                    return ""
+            except BackupRefused as refusal:
+                return str(refusal)
+            return f"the log after {path.name} is not archived by this database: make a new backup (arbitrage backup)"
+        return ""
 
     def _ship(self, local: Path) -> None:
         folder = make_line(self._limits.directory, self._line)

@@ -17,7 +17,7 @@ from arbitrage.app.exits import Exit
 from arbitrage.store.locks import FolderLock
 
 PROJECT = Path(__file__).parents[2]
-COMMANDS = ("run", "demo", "replay", "cycles", "migrate", "config", "sim")
+COMMANDS = ("run", "demo", "replay", "cycles", "migrate", "config", "sim", "backup", "restore")
 
 
 @pytest.fixture(autouse=True)

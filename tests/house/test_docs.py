@@ -206,7 +206,8 @@ def test_the_reference_names_all(what: str, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "demo", "sim", "replay", "cycles", "migrate", "config show", "config validate", "config diff"]
+    "command",
+    ["run", "demo", "sim", "replay", "cycles", "migrate", "backup", "restore", "config show", "config validate", "config diff"],
 )
 def test_the_reference_names_every_option(command: str) -> None:
     options = set(re.findall(r"--[a-z][a-z-]*", parsed(f"{command} --help")[1].split("example")[0])) - {"--help"}

@@ -118,6 +118,7 @@ def test_a_lost_house_comes_back_to_within_a_second_and_trades_on(data_folder: P
         epoch = json.loads((elsewhere / "new" / "sessions" / WHOLE / "epoch.json").read_text())
         assert epoch > 1_000, "a number of the lost house is not used again"
         trade_on(again)
+        again.says("is not archived by this database: make a new backup")
         assert again.end() == 0 and "Traceback" not in again.text()
 
 

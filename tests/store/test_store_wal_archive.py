@@ -95,6 +95,23 @@ def test_a_page_that_grew_replaces_what_was_shipped_of_it(tmp_path: Path) -> Non
     assert unpacked(tmp_path)[0][NAMES[0]].rstrip(b"\0") == b"\xd1first and second"
 
 
+def test_what_an_earlier_process_archived_stands_until_there_is_something_again(tmp_path: Path) -> None:
+    line, source = make_line(tmp_path, LINE), tmp_path / "source"
+    source.write_bytes(b"\xd1 before the restart".ljust(SEGMENT, b"\0"))
+    first = Shipment(source, line, NAMES[0], KEYRING)
+    first.ship()
+    first.close()
+    source.write_bytes(bytes(SEGMENT))
+    second = Shipment(source, line, NAMES[0], KEYRING)
+    assert not second.ship()
+    assert unpacked(tmp_path)[0][NAMES[0]].rstrip(b"\0") == b"\xd1 before the restart"
+    source.write_bytes(b"\xd1 before the restart, and after".ljust(SEGMENT, b"\0"))
+    assert second.ship()
+    assert unpacked(tmp_path)[0][NAMES[0]].rstrip(b"\0") == b"\xd1 before the restart, and after"
+    second.finish(source)
+    assert [path.name for path in line.iterdir()] == [f"{NAMES[0]}.wal"]
+
+
 def test_what_is_written_is_not_readable_without_the_key(tmp_path: Path) -> None:
     line, source = make_line(tmp_path, LINE), tmp_path / "source"
     source.write_bytes(b"\xd1 a very secret order".ljust(SEGMENT, b"\0"))

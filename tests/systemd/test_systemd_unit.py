@@ -13,6 +13,7 @@ from arbitrage.ops.keys import key_names
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNIT = PROJECT / "systemd" / "arbitrage.service"
+BACKUP = PROJECT / "systemd" / "arbitrage-backup.service"
 EXPOSURE_MAX = 1.2
 
 needs_systemd_analyze = pytest.mark.skipif(
@@ -27,7 +28,7 @@ def staged(folder: Path, text: str) -> Path:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     (folder / "opt" / "README.md").write_text("x")
-    unit = folder / "arbitrage.service"
+    unit = folder / ("arbitrage-backup.service" if "oneshot" in text else "arbitrage.service")
     unit.write_text(text.replace("/opt/arbitrage", str(folder / "opt")))
     return unit
 
@@ -39,8 +40,9 @@ def verified(unit: Path) -> str:
 
 
 @needs_systemd_analyze
-def test_verification_is_silent(tmp_path: Path) -> None:
-    assert verified(staged(tmp_path, UNIT.read_text())) == ""
+@pytest.mark.parametrize("unit", [UNIT, BACKUP], ids=["daemon", "backup"])
+def test_verification_is_silent(tmp_path: Path, unit: Path) -> None:
+    assert verified(staged(tmp_path, unit.read_text())) == ""
 
 
 @needs_systemd_analyze
@@ -52,8 +54,9 @@ def test_verification_would_notice_a_misspelt_key_and_a_missing_program(tmp_path
 
 
 @needs_systemd_analyze
-def test_the_exposure_is_at_most_that_of_the_best_network_daemon(tmp_path: Path) -> None:
-    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(staged(tmp_path, UNIT.read_text()))]
+@pytest.mark.parametrize("unit", [UNIT, BACKUP], ids=["daemon", "backup"])
+def test_the_exposure_is_at_most_that_of_the_best_network_daemon(tmp_path: Path, unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(staged(tmp_path, unit.read_text()))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert score is not None, done.stdout + done.stderr
@@ -78,6 +81,18 @@ def test_the_unit_keeps_a_promise(line: str) -> None:
 def test_nothing_is_mounted_anew_for_being_executable() -> None:
     """What `ExecPaths=` names loses `ProtectSystem=`: it was writable as far as the mount goes (systemd 252)."""
     assert not re.search(r"^ExecPaths=", UNIT.read_text(), re.M)
+
+
+def sandbox(unit: Path) -> str:
+    text = unit.read_text()
+    return text[text.index("# Sandbox") :].partition("[Install]")[0].strip()
+
+
+def test_a_backup_has_the_daemons_own_sandbox_user_and_key() -> None:
+    assert sandbox(BACKUP) == sandbox(UNIT)
+    shared = ("User=", "Group=", "Environment", "LoadCredential=arbitrage-backup-key", "StateDirectory=", "UMask=")
+    wanted = {line for line in UNIT.read_text().splitlines() if line.startswith(shared)}
+    assert wanted <= set(BACKUP.read_text().splitlines()) and len(wanted) > 6
 
 
 def test_the_watchdog_is_shorter_than_the_patience_for_a_stop() -> None:
