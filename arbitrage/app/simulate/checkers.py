@@ -231,12 +231,13 @@ def flat(case: Case) -> str:
 
 def nothing_believed_wrongly(case: Case) -> str:
     """Nothing was believed too early, missed or done twice."""
-    return next((f"it was reported: {code}" for code in NEVER_REPORTED if case.evidence.codes[code]), "")
+    said = case.evidence.said
+    return next((f"it was reported: {code}: {said[code]}" for code in NEVER_REPORTED if code in said), "")
 
 
 def accounts_agreed(case: Case) -> str:
     """No account ever differed from the ledger: nobody but us trades there."""
-    return "an account differed" if case.evidence.codes["difference"] and not case.evidence.lost_facts else ""
+    return "" if case.evidence.lost_facts else case.evidence.said.get("difference", "")
 
 
 def exchanges_add_up(case: Case) -> str:
@@ -254,9 +255,9 @@ ON_LEAVING: tuple[Callable[[Case, Leaving], str], ...] = (
     approved_first, written_first, placed_once, valid_still, not_killed,
 )  # fmt: skip
 ON_EVENT: tuple[Callable[[Case], str], ...] = (books_add_up, fills_once)
+ON_REPORT: tuple[Callable[[Case], str], ...] = (nothing_believed_wrongly, accounts_agreed)
 AT_REST: tuple[Callable[[Case], str], ...] = (
-    exchanges_add_up, plans_ended, all_fills_booked, ledger_is_truth, nothing_reserved, flat, nothing_believed_wrongly,
-    accounts_agreed,
+    exchanges_add_up, plans_ended, all_fills_booked, ledger_is_truth, nothing_reserved, flat,
 )  # fmt: skip
 
 

@@ -95,7 +95,8 @@ class Evidence:
         """Placements that left, by our id."""
         self.held: dict[ClientOrderId, list[HeldOrder]] = {}
         """What the venues took."""
-        self.codes: Counter[str] = Counter()
+        self.said: dict[str, str] = {}
+        """The newest words of each code."""
         self.is_killed = self.is_paused = False
         self.lost_facts = 0
         """Facts that no disk took before a crash."""
@@ -146,7 +147,7 @@ class Evidence:
             self.approved.add(judged.opportunity.id)
 
     def on_report(self, report: Report) -> None:
-        self.codes[report.code] += 1
+        self.said[report.code] = report.text
 
     def on_crash(self) -> None:
         """The process is gone: what it had not written is lost, what it approved is known from its journal alone."""

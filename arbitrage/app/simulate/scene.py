@@ -16,6 +16,7 @@ from arbitrage.app.simulate.checkers import (
     ON_EVENT,
     ON_LEAVING,
     ON_PLAN,
+    ON_REPORT,
     Case,
     Leaving,
     as_intended,
@@ -166,9 +167,13 @@ class Scene:
         world.run_until(START_NS + story.storm_ms * MS_NS)
         self._heal()
         self._rest()
+        self._hold_at_rest()
+        self.broken("restart_changes_nothing", compare_twins(self.house))
+
+    def _hold_at_rest(self) -> None:
+        """Hold what must hold at last; where nothing comes to rest, this tells why better than that."""
         for check in AT_REST:
             self.broken(check.__name__, check(self.case))
-        self.broken("restart_changes_nothing", compare_twins(self.house))
 
     def _heal(self) -> None:
         """Let every fault stop."""
@@ -205,6 +210,7 @@ class Scene:
             world.run_until(world.now_ns + LOOK_NS)
             reasons = self._unrest()
             if world.now_ns >= until_ns:
+                self._hold_at_rest()
                 self.broken("comes_to_rest", "; ".join(reasons))
             if reasons:
                 quiet_ns = world.now_ns
@@ -387,6 +393,8 @@ class _Watch:
         scene.evidence.on_report(report)
         if scene.world.is_traced:
             scene.world.tell("report", f"{report.code}: {report.text}")
+        for check in ON_REPORT:
+            scene.broken(check.__name__, check(scene.case))
 
     def on_events(self, events: Sequence[Event]) -> None:
         scene = self._scene

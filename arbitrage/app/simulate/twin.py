@@ -35,8 +35,8 @@ def compare_twins(house: House) -> str:
 
 def _compare(house: House, now: Snapshot, kept: Snapshot | None, what: str) -> str:
     twin = _restored(house, kept)
-    again = twin.snapshot(now.session_id, now.at_ns, now.journal_sequence)
-    for name, section in now.sections.items():
+    true, again = (Engine.snapshot(each, now.session_id, now.at_ns, now.journal_sequence) for each in (house.engine, twin))
+    for name, section in true.sections.items():
         if bytes(section) != bytes(again.sections[name]):
             return f"restored from {what}, {name} is another: {_first_difference(bytes(section), bytes(again.sections[name]))}"
     return _decisions(house, twin, what)
