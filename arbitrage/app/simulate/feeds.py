@@ -66,6 +66,10 @@ class Feed(Party, ABC):
         self.begin(self._keep_time())
         self.life.after_ns(PING_NS, self._watch)
 
+    def hold_requests(self, until_ns: int) -> None:
+        """Ask nothing before this time: a ban outlives a restart."""
+        self.limits.refused("", BANNED, until_ns)
+
     def resync(self, market: int) -> None:
         """Fetch a fresh picture of a market, unless one is on its way."""
         if market not in self._fetching and self._line is not None:

@@ -42,7 +42,7 @@ PLANTS: Mapping[str, Plant] = {
     "account-loss-ignored": Plant("entries go on while an account's link is lost", DOUBTED, engine.AccountLossIgnored),
     "ban-forgotten-at-start": Plant(
         "a start asks although a ban was written down", ("nothing_asked_while_banned",),
-        feeds={"binance": wire.ForgetfulBinanceFeed},
+        feeds={"binance": wire.ForgetfulBinanceFeed}, links={"binance": wire.ForgetfulBinance},
     ),
     "ban-ignored": Plant(
         "a venue's ban holds nothing back", ("nothing_asked_while_banned",),
@@ -54,7 +54,7 @@ PLANTS: Mapping[str, Plant] = {
     ),
     "clock-offset-ignored": Plant("a venue is traded on whose clock is far off", DOUBTED, engine.ClockIgnored),
     "difference-explained-away": Plant(
-        "whatever an account differs by is booked as a deposit", ("accounts_agreed",), engine.DifferenceExplainedAway
+        "whatever an account differs by is booked as a deposit", ("booked_by_word",), engine.DifferenceExplainedAway
     ),
     "duplicate-message-applied": Plant("a fill that is told again is booked again", ("fills_once",), engine.Undeduplicated),
     "fee-asset-ignored": Plant("every fee is booked in the quote asset", BOOKED, engine.FeeAssetIgnored),

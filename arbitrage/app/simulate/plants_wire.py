@@ -15,7 +15,6 @@ from arbitrage.app.simulate.upbit_link import UpbitLink
 from arbitrage.model.effects import Append, Effect, PlaceOrder, QueryOrder, VenueEffect
 from arbitrage.model.instruments import Side
 from arbitrage.model.orders import ClientOrderId, Order
-from arbitrage.venues.binance.limits import BinanceLimits
 from arbitrage.venues.binance.replies import Meaning, Outcome, meaning_of
 
 LATER_NS = 10_000_000_000
@@ -124,11 +123,17 @@ class HeedlessUpbit(UpbitLink):
 
 
 class ForgetfulBinanceFeed(BinanceFeed):
-    """Makes its limits anew when it starts, after what was kept of a ban had been put into them."""
+    """Does not know after a restart that it is banned."""
 
-    def start(self) -> None:
-        vars(self.limits).update(vars(BinanceLimits()))
-        super().start()
+    def hold_requests(self, until_ns: int) -> None:
+        """Hold nothing back."""
+
+
+class ForgetfulBinance(BinanceLink):
+    """Does not know after a restart that it is banned."""
+
+    def hold_requests(self, until_ns: int) -> None:
+        """Hold nothing back."""
 
 
 class TimelessBinance(BinanceLink):
