@@ -92,9 +92,7 @@ class Seen(msgspec.Struct):
 class Evidence:
     """One life of the world, as it was seen."""
 
-    def __init__(
-        self, settings: TradingSettings, markets: Sequence[tuple[str, str]], newest_id: Callable[[int], int]
-    ) -> None:
+    def __init__(self, settings: TradingSettings, markets: Sequence[tuple[str, str]], newest_id: Callable[[int], int]) -> None:
         """`newest_id` tells the newest update id of a market that has them."""
         self._newest_id = newest_id
         self.settings = settings

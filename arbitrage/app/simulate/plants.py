@@ -56,7 +56,9 @@ PLANTS: Mapping[str, Plant] = {
     "difference-explained-away": Plant(
         "whatever an account differs by is booked as a deposit", ("booked_by_word",), engine.DifferenceExplainedAway
     ),
-    "duplicate-message-applied": Plant("a fill that is told again is booked again", ("fills_once",), engine.Undeduplicated),
+    "duplicate-message-applied": Plant(
+        "a fill that is told again is booked again", ("fills_once", "nothing_believed_wrongly"), engine.Undeduplicated
+    ),
     "fee-asset-ignored": Plant("every fee is booked in the quote asset", BOOKED, engine.FeeAssetIgnored),
     "fill-applied-twice": Plant("stream and answer give a fill two names, and it is booked twice", BOOKED, engine.FillTwice),
     "gap-ignored": Plant("a book goes on over a missing update", DOUBTED, engine.GapIgnored),
@@ -84,7 +86,9 @@ PLANTS: Mapping[str, Plant] = {
     "price-loosened-on-the-wire": Plant(
         "an order leaves one tick worse than it was intended", ("as_intended",), links={"upbit": wire.LooseningUpbit}
     ),
-    "rate-of-another-time": Plant("the won's rate is taken however old it is", DOUBTED, engine.RateOfAnotherTime),
+    "rate-of-another-time": Plant(
+        "the won's rate passes for fresh while its connection lives", DOUBTED, engine.RateOfAnotherTime
+    ),
     "reload-forgets-limits": Plant(
         "a reload says that new limits hold, and the old ones do", ("limits_in_force",), engine.ReloadForgotten
     ),

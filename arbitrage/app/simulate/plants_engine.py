@@ -15,9 +15,7 @@ from arbitrage.engine.engine import Engine
 from arbitrage.execution.hedging import Residue
 from arbitrage.ledger.ledger import Ledger
 from arbitrage.ledger.reservations import Hold
-from arbitrage.market.board import Board
 from arbitrage.market.diff_book import DiffBook
-from arbitrage.market.doubt import Doubt
 from arbitrage.model.effects import CancelOrder, Effect
 from arbitrage.model.entries import Posting
 from arbitrage.model.events import (
@@ -27,6 +25,7 @@ from arbitrage.model.events import (
     Command,
     CommandKind,
     Event,
+    LinkAlive,
     LinkDown,
     OrderAbsent,
     OrderEnded,
@@ -214,22 +213,13 @@ class AccountLossIgnored(Engine):
         return () if isinstance(event, AccountLinkDown) else super().step(event)
 
 
-class _RateUndoubted(Board):
-    """Takes the won's rate as it was last shown, whenever that was."""
-
-    rate: int
-
-    def doubt(self, market: int, now_ns: int) -> Doubt | None:
-        return None if market == self.rate else super().doubt(market, now_ns)
-
-
 class RateOfAnotherTime(Engine):
-    """Converts at a rate of another time."""
+    """Takes the won's rate for fresh as long as its connection lives, and so converts at a rate of another time."""
 
-    def __init__(self, settings: TradingSettings, markets: tuple[tuple[str, str], ...], **named: Any) -> None:
-        super().__init__(settings, markets, **named)
-        _RateUndoubted.rate = markets.index(RATE)
-        self.board.__class__ = _RateUndoubted
+    def step(self, event: Event) -> Sequence[Effect]:
+        if isinstance(event, LinkAlive) and event.venue == RATE[0]:
+            self.board.books[self.markets.index(RATE)].updated_at_ns = event.at_ns
+        return super().step(event)
 
 
 class _Misreading(Engine):
