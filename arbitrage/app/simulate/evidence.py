@@ -116,7 +116,8 @@ class Evidence:
         """What the venues took."""
         self.said: dict[str, str] = {}
         """The newest words of each code."""
-        self.is_killed = self.is_paused = False
+        self.is_killed = self.is_paused = self._was_killed = self._was_paused = False
+        """What was said, and what of it outlives a crash."""
         self.written_off_e8: Counter[str] = Counter()
         """By asset: what plans left and a person took out, or brought, by hand."""
         self.transfers = 0
@@ -145,6 +146,10 @@ class Evidence:
                 self.closed.add(fact.outcome.plan_id)
             elif isinstance(fact, OrderIntended):
                 orders = (fact.order,)
+            elif isinstance(fact, KillSwitched):
+                self.is_killed = fact.is_on
+            elif isinstance(fact, Paused):
+                self.is_paused = fact.is_on
             for order in orders:
                 self.intended[order.client_order_id] = order
                 if is_durable:
@@ -162,11 +167,11 @@ class Evidence:
                     self.fills_repeated.append(fill)
                 self.fills[_key(fill)] = fill
             case KillSwitched(is_on=is_on):
-                self.is_killed = is_on
+                self._was_killed = is_on
             case ResidueWrittenOff(asset=asset, amount_e8=amount_e8):
                 self.written_off_e8[asset] += amount_e8
             case Paused(is_on=is_on):
-                self.is_paused = is_on
+                self._was_paused = is_on
             case _:
                 pass
 
@@ -184,6 +189,7 @@ class Evidence:
         self.closed -= {fact.outcome.plan_id for fact in self.unwritten if isinstance(fact, PlanClosed)}
         self.plans = {name: plan for name, plan in self.plans.items() if name not in lost}
         self.unwritten = []
+        self.is_killed, self.is_paused = self._was_killed, self._was_paused
         self.approved |= {plan.opportunity.id for plan in self.plans.values()}
         self.links.clear()
         self.accounts.clear()

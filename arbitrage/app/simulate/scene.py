@@ -260,7 +260,10 @@ class Scene:
         plans = [f"{plan.plan_id} is open" for plan in engine.desk.open_plans()]
         unseen = [ledger_is_truth(self.case)] if self.evidence.transfers and ledger_is_truth(self.case) else []
         naked = list(engine.dust.naked.values())
-        return [*orders, *plans, *engine.not_armed_because(), *engine.reconciler.untradable().values(), *naked, *unseen]
+        now_ns, untradable = self.house.life.now_ns(), engine.reconciler.untradable().values()
+        found = [(symbol, engine.board.doubt(market, now_ns)) for market, (_, symbol) in enumerate(engine.markets)]
+        doubts = [f"{symbol} is doubtful: {doubt.value}" for symbol, doubt in found if doubt is not None]
+        return [*orders, *plans, *engine.not_armed_because(), *untradable, *naked, *doubts, *unseen]
 
     # -- the weather --------------------------------------------------------------------------------------------
 

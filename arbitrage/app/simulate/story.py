@@ -62,7 +62,7 @@ def _settings(scenario: Scenario, dice: random.Random) -> Settings:
         section |= {
             "kind": name, "rest_url": "http://127.0.0.1:1", "stream_url": "ws://127.0.0.1:1", "fees": FEES[name],
             "account_url": "ws://127.0.0.1:1", "clock_measure_ms": 2_000, "silence_ms_max": 4_000, "book_levels": 5,
-            "instruments_reload_ms": dice.choice((6_000, 3_600_000)),
+            "instruments_reload_ms": dice.choice((4_000, 8_000)),
         }  # fmt: skip
     tree["market_data"] = {"symbol_age_ms_max": 2_500, "link_age_ms_max": 3_000}
     tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": dice.choice((20, 150))}

@@ -53,6 +53,8 @@ def _restored(house: House, kept: Snapshot | None) -> Engine:
 def _decisions(house: House, twin: Engine, what: str) -> str:
     """Ask both desks what they would do next, by the first one's quotes."""
     first, now_ns = house.engine, house.life.now_ns()
+    if not first.quotes.now_ns:
+        return ""  # it has just come up and never valued anything
     twin.desk.closed_venues = first.desk.closed_venues
     for ahead_ms in LOOKS_MS:
         at_ns = now_ns + ahead_ms * MS_NS
