@@ -16,6 +16,7 @@ import msgspec
 from arbitrage.sim.exchange.faults import Fault, Kind
 
 VENUES = ("binance", "upbit")
+RATE = "KRW-USDT"
 FIRST_MS = 2_500
 """Before this the daemon comes up in peace."""
 OFFER_MS = (500, 2_600)
@@ -140,12 +141,25 @@ class Pause(Strike, frozen=True):
     for_ms: int
 
 
+class Transfer(Strike, frozen=True):
+    """Somebody moves so much of an asset in or (negative) out by hand, and says so to the daemon later."""
+
+    venue: str
+    asset: str
+    ppm: int
+    said_ms: int
+
+
 class Twin(Strike, frozen=True):
     """A second engine is restored from what is kept, and held against the first."""
 
 
-Strikes = tuple[Strike, ...]
-Drawn = Iterator[Strike]
+AnyStrike = (
+    Offer | VenueFault | Flip | Slow | Cut | Thin | Crash | DatabaseAway | DiskFull | Reload | Kill | Pause | Transfer | Twin
+)
+"""By its tag: strikes are kept as JSON."""
+Strikes = tuple[AnyStrike, ...]
+Drawn = Iterator[AnyStrike]
 Family = Callable[[random.Random, int], Drawn]
 STROKES: tuple[dict[str, Any], ...] = (
     {"kind": Kind.LOST}, {"kind": Kind.LATE, "ms": 400}, {"kind": Kind.LATE, "ms": 2_500}, {"kind": Kind.LATE, "ms": 11_000},
@@ -167,12 +181,12 @@ PARTS_PPM = (0, 4_000, 20_000, 120_000)
 def draw(dice: random.Random, coins: Iterable[str], storm_ms: int, *, offer_every_ms: int) -> Strikes:
     """Draw the whole weather of a life whose storm lasts so long."""
     names = tuple(coins)
-    strikes: list[Strike] = []
+    strikes: list[AnyStrike] = []
     at_ms = FIRST_MS + dice.randrange(500)
     while at_ms < storm_ms:
         ppm = dice.choice((-1, 1)) * dice.choice((9_000, 12_000, 18_000))
         strikes.append(Offer(at_ms, dice.choice(names), ppm, dice.randint(*OFFER_MS)))
-        count = dice.choices((0, 1, 2, 3), (1, 3, 3, 2))[0]
+        count = dice.choices((0, 1, 2, 3, 4), (1, 2, 3, 3, 2))[0]
         for family in dice.choices(FAMILIES, WEIGHTS, k=count):
             strikes += family(dice, at_ms)
         at_ms += int(offer_every_ms * dice.uniform(0.6, 1.5))
@@ -225,8 +239,15 @@ def _crash(dice: random.Random, at_ms: int) -> Drawn:
 
 
 def _frozen(dice: random.Random, at_ms: int) -> Drawn:
-    venue, symbol = dice.choice(VENUES), ""
+    venue, symbol = dice.choice((("binance", ""), ("binance", "BTCUSDT"), ("upbit", ""), ("upbit", RATE), ("upbit", RATE)))
     yield VenueFault(max(FIRST_MS, at_ms - 3_500), Fault(Kind.FROZEN, venue, symbol=symbol, for_s=6.0))
+
+
+def _blind(dice: random.Random, at_ms: int) -> Drawn:
+    """Binance's books are lost just before something would pay, and not back at once."""
+    path = PUBLIC["binance"]
+    yield VenueFault(at_ms - 200, Fault(Kind.HTML, "binance", f"connect {path}", times=dice.choice((1, 2)), status=502))
+    yield Cut(at_ms - dice.choice((50, 150)), "binance", path)
 
 
 def _link(dice: random.Random, at_ms: int) -> Drawn:
@@ -250,12 +271,19 @@ def _skew(dice: random.Random, at_ms: int) -> Drawn:
 
 
 def _ban(dice: random.Random, at_ms: int) -> Drawn:
-    yield VenueFault(at_ms + dice.choice((-200, 0, 150)), Fault(Kind.BAN, dice.choice(VENUES), for_s=dice.choice((2.0, 6.0))))
+    venue, for_s = dice.choice(VENUES), dice.choice((2.0, 6.0))
+    yield VenueFault(at_ms + dice.choice((-200, 0, 150)), Fault(Kind.BAN, venue, for_s=for_s))
+    if dice.random() < 0.5:
+        yield Crash(at_ms + dice.choice((900, 1_600)), Point.NOW, 0, 200)
 
 
 def _kill(dice: random.Random, at_ms: int) -> Drawn:
     at_ms += dice.choice((0, 60, 250, 700))
     yield Kill(at_ms, dice.choice((800, 4_000)))
+    if dice.random() < 0.5:
+        yield Thin(at_ms - 300, dice.choice(VENUES), dice.choice(PARTS_PPM))
+    if dice.random() < 0.2:
+        yield Crash(at_ms + 300, Point.NOW, 0, 200)
     if dice.random() < 0.7:
         venue = dice.choice(VENUES)
         slow_ms = dice.choice((300, 900))
@@ -266,11 +294,11 @@ def _kill(dice: random.Random, at_ms: int) -> Drawn:
 
 
 def _stores(dice: random.Random, at_ms: int) -> Drawn:
-    at_ms = max(FIRST_MS, at_ms - dice.choice((0, 1_200)))
+    at_ms = max(FIRST_MS, at_ms - dice.choice((0, 150, 1_200)))
     if dice.random() < 0.5:
         yield DatabaseAway(at_ms, dice.choice((2_000, 8_000)))
     else:
-        yield DiskFull(at_ms, dice.choice((600, 3_000)), dice.random() < 0.5)
+        yield DiskFull(at_ms, dice.choice((600, 3_000)), dice.random() < 0.3)
 
 
 def _operator(dice: random.Random, at_ms: int) -> Drawn:
@@ -280,6 +308,12 @@ def _operator(dice: random.Random, at_ms: int) -> Drawn:
         before_ms = dice.choice((0, 400, 1_500))
         notional, plans = dice.choice((300, 1_000, 4_000)), dice.choice((1, 2, 4))
         yield Reload(max(FIRST_MS, at_ms - before_ms), notional, plans, dice.choice((600, 1_500)))
+
+
+def _transfer(dice: random.Random, at_ms: int) -> Drawn:
+    venue = dice.choice(VENUES)
+    asset = dice.choice(("BTC", {"binance": "USDT", "upbit": "KRW"}[venue]))
+    yield Transfer(at_ms, venue, asset, dice.choice((-200_000, -10_000, 3_000, 150_000)), dice.choice((1_500, 3_000)))
 
 
 def _rules(dice: random.Random, at_ms: int) -> Drawn:
@@ -311,8 +345,9 @@ def _twin(dice: random.Random, at_ms: int) -> Drawn:
 
 
 WEATHER: tuple[tuple[Family, int], ...] = (
-    (_placing, 8), (_asking, 3), (_news, 5), (_books, 4), (_unseen, 5), (_thin, 8), (_crash, 7), (_frozen, 3), (_link, 4),
-    (_skew, 3), (_ban, 2), (_kill, 4), (_stores, 3), (_operator, 3), (_rules, 3), (_flips, 2), (_slow, 2), (_twin, 5),
+    (_placing, 8), (_asking, 3), (_news, 7), (_books, 6), (_unseen, 5), (_thin, 8), (_crash, 7), (_frozen, 3), (_link, 3),
+    (_blind, 2), (_skew, 3), (_ban, 3), (_kill, 6), (_stores, 4), (_operator, 3), (_rules, 3), (_flips, 2), (_slow, 2),
+    (_twin, 5), (_transfer, 2),
 )  # fmt: skip
 FAMILIES = tuple(family for family, _ in WEATHER)
 WEIGHTS = tuple(weight for _, weight in WEATHER)

@@ -143,6 +143,15 @@ class Line:
             self._wire.world.at(self._down_ns, lambda: self._client.on_end(reason, None))
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """A request on its way."""
+
+    request: Request
+    heard: Heard
+    life: int
+    """Which of the client's lives asked: what is told to another is told to nobody."""
+
+
 class _Nobody:
     """The end of a connection that nobody holds any more."""
 
@@ -180,6 +189,7 @@ class Wire:
         """When the client was told of the newest ban; None while it was not."""
         self._banned_until_ns = 0
         self._paths: set[str] = set()
+        self._life = 0
         faults.listen(self._on_act)
         self._dice = world.dice(f"wire {venue}")
         self._latency_ns = self._dice.choice((2, 8, 25, 60)) * MS_NS
@@ -193,7 +203,7 @@ class Wire:
     def ask(self, request: Request, heard: Heard) -> None:
         """Send one request over REST."""
         self.on_leave(f"{request.method} {request.target}", request.body)
-        self.world.at(self.arrival_ns(), partial(self._arrive, request, heard))
+        self.world.at(self.arrival_ns(), partial(self._arrive, _Asked(request, heard, self._life)))
 
     def open(self, request: Request, client: Client) -> Line:
         """Begin to open a connection; the client is told how it went, or nothing where nothing ever comes."""
@@ -202,6 +212,13 @@ class Wire:
         line = Line(self, request.path, client)
         self.world.at(self.arrival_ns(), partial(self._accept, request, line))
         return line
+
+    def forget_client(self, *, knows_ban: bool) -> None:
+        """Lose the client: its connections end, and what it was told is forgotten, but for a ban that it wrote down."""
+        self._life += 1
+        self.told_ns = self.told_ns if knows_ban else None
+        for line in tuple(self.lines):
+            line.hang_up()
 
     def cut(self, path: str) -> None:
         """End every connection at a path without a word."""
@@ -258,16 +275,18 @@ class Wire:
         else:
             line.arrived_at_venue(request)
 
-    def _arrive(self, request: Request, heard: Heard) -> None:
+    def _arrive(self, asked: _Asked) -> None:
+        request = asked.request
         text = f"{unquote(request.target)} {request.body.decode('latin-1')}"
         fault = self.faults.take(f"{request.method} {request.path}", text)
         if fault is not None and fault.kind is Kind.SLOW:
-            self.world.at(self.world.now_ns + fault.ms * MS_NS, partial(self._answer, request, heard, None))
+            self.world.at(self.world.now_ns + fault.ms * MS_NS, partial(self._answer, asked, None))
             return
-        self._answer(request, heard, fault)
+        self._answer(asked, fault)
 
-    def _answer(self, request: Request, heard: Heard, fault: Fault | None) -> None:
+    def _answer(self, asked: _Asked, fault: Fault | None) -> None:
         """Carry a request out and answer it, or do with it what a fault says."""
+        request = asked.request
         kind = None if fault is None else fault.kind
         if fault is not None and kind is Kind.FILL_BEFORE_CANCEL:
             self.server.arm(fault)
@@ -283,9 +302,9 @@ class Wire:
             late_ms, response = self.server.answer_ms_max, self.server.refuse(GAVE_UP)
         answer = None if kind is Kind.CUT else self._dated(response)
         arrival_ns = self.arrival_ns() + late_ms * MS_NS
-        if answer is not None:
+        if answer is not None and asked.life == self._life:
             self.tell_ban(arrival_ns, answer.status)
-        self.world.at(arrival_ns, lambda: heard(answer))
+        self.world.at(arrival_ns, partial(asked.heard, answer))
 
     def _dated(self, response: Response) -> Response:
         """Return an answer as it leaves: with the venue's own time in its header, and perhaps a bit flipped."""

@@ -95,6 +95,10 @@ class BinanceLink(AccountLink):
     def held_until_ns(self) -> int:
         return self.limits.held_until_ns
 
+    def start(self) -> None:
+        super().start()
+        self.begin(self._keep_clock())
+
     # -- orders -------------------------------------------------------------------------------------------------
 
     def place(self, order: Order) -> Steps[None]:
@@ -290,6 +294,11 @@ class BinanceLink(AccountLink):
             status = BANNED if outcome.status == BANNED else RATE_LIMITED
             until_ns = now_ns + self.limits.holds.next_ns(status, outcome.retry_after, now_ns)
         self.limits.refused("", outcome.status, until_ns)
+
+    def _keep_clock(self) -> Steps[None]:
+        while True:
+            yield self.pause(self.context.settings.clock_measure_ms * MS_NS)
+            yield from self._measure_clock()
 
     def _measure_clock(self) -> Steps[None]:
         yield from self._budget(QUERIES, 1)

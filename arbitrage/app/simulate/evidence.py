@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,7 +25,16 @@ from arbitrage.model.events import (
     LinkDown,
     LinkUp,
 )
-from arbitrage.model.facts import Fact, FillBooked, KillSwitched, OrderIntended, Paused, PlanClosed, PlanOpened
+from arbitrage.model.facts import (
+    Fact,
+    FillBooked,
+    KillSwitched,
+    OrderIntended,
+    Paused,
+    PlanClosed,
+    PlanOpened,
+    ResidueWrittenOff,
+)
 from arbitrage.model.opportunities import Approved
 from arbitrage.model.orders import ClientOrderId, Fill, Order, PlanId
 from arbitrage.model.settings import TradingSettings
@@ -34,6 +43,8 @@ from arbitrage.sim.exchange.nouns import HeldOrder
 PLACED = re.compile(rb'newClientOrderId"?[:=]"?([A-Za-z0-9_-]+)|"identifier":"([A-Za-z0-9_-]+)"')
 PLACING = (b"order.place", b"POST /api/v3/order", b"POST /v1/orders")
 DIFFS_WAITING_MAX = 200
+WRONG_MAX = 3
+"""From the next update on, a book must have noticed that it believed a wrong id."""
 FillKey = tuple[str, int, str]
 
 
@@ -44,16 +55,21 @@ class Seen(msgspec.Struct):
     cursor: int | None = None
     """Last update that follows without a gap; None while the book cannot be whole (Binance)."""
     waiting: list[tuple[int, int]] = []
-    has_sequence: bool = False
+    wrong: int = 0
+    """Updates since one came whose id the venue never gave; nobody can know that from the first."""
 
     def begin(self) -> None:
         """Start from nothing."""
-        self.cursor, self.has_sequence = None, False
+        self.cursor, self.wrong = None, 0
         self.waiting.clear()
 
-    def diff(self, first_id: int, last_id: int) -> None:
-        """Take one update."""
-        if self.cursor is None:
+    def diff(self, first_id: int, last_id: int, newest_id: int) -> None:
+        """Take one update; `newest_id` is the venue's own, now."""
+        if self.wrong or last_id > newest_id:
+            self.wrong += 1
+            if self.wrong > WRONG_MAX:
+                self.cursor = None
+        elif self.cursor is None:
             self.waiting.append((first_id, last_id))
             del self.waiting[:-DIFFS_WAITING_MAX]
         elif first_id > self.cursor + 1:
@@ -65,17 +81,20 @@ class Seen(msgspec.Struct):
     def snapshot(self, last_id: int) -> None:
         """Take a picture: what waits goes on from it, or not."""
         waiting, self.waiting = self.waiting, []
+        self.wrong = 0
         if self.cursor is not None and self.cursor >= last_id:
             return
         self.cursor = last_id
         for first_id, newest_id in waiting:
-            self.diff(first_id, newest_id)
+            self.diff(first_id, newest_id, newest_id)
 
 
 class Evidence:
     """One life of the world, as it was seen."""
 
-    def __init__(self, settings: TradingSettings, markets: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, settings: TradingSettings, markets: Sequence[tuple[str, str]], newest_id: Callable[[int], int]) -> None:
+        """`newest_id` tells the newest update id of a market that has them."""
+        self._newest_id = newest_id
         self.settings = settings
         """In force."""
         self.markets = markets
@@ -95,28 +114,42 @@ class Evidence:
         """Placements that left, by our id."""
         self.held: dict[ClientOrderId, list[HeldOrder]] = {}
         """What the venues took."""
-        self.codes: Counter[str] = Counter()
-        self.is_killed = self.is_paused = False
+        self.said: dict[str, str] = {}
+        """The newest words of each code."""
+        self.is_killed = self.is_paused = self._was_killed = self._was_paused = False
+        """What was said, and what of it outlives a crash."""
+        self.written_off_e8: Counter[str] = Counter()
+        """By asset: what plans left and a person took out, or brought, by hand."""
+        self.transfers = 0
+        """How often somebody moved money by hand."""
+        self.is_accepting = False
+        """The operator's word that a difference may be booked is being said."""
         self.lost_facts = 0
         """Facts that no disk took before a crash."""
         self.unwritten: list[Fact] = []
 
     # -- the daemon's word --------------------------------------------------------------------------------------
 
-    def on_intended(self, facts: Sequence[Fact], *, is_durable: bool) -> list[PlanOpened]:
-        """Take facts that are about to be acted on, and are so only if durable; return the plans that are new."""
+    def on_intended(self, facts: Sequence[Fact], *, is_durable: bool) -> list[PlanOpened | FillBooked]:
+        """Take facts that are about to be acted on, durable or not; return the plans and fills among them that are new."""
         if not is_durable:
             self.unwritten = list(facts)
-        fresh: list[PlanOpened] = []
+        fresh: list[PlanOpened | FillBooked] = []
         for fact in facts:
             orders: Sequence[Order] = ()
             if isinstance(fact, PlanOpened):
                 fresh += [fact] if fact.plan_id not in self.plans else []
                 self.plans[fact.plan_id], orders = fact, fact.orders
+            elif isinstance(fact, FillBooked):
+                fresh += [fact] if _key(fact.fill) not in self.fills else []
             elif isinstance(fact, PlanClosed):
                 self.closed.add(fact.outcome.plan_id)
             elif isinstance(fact, OrderIntended):
                 orders = (fact.order,)
+            elif isinstance(fact, KillSwitched):
+                self.is_killed = fact.is_on
+            elif isinstance(fact, Paused):
+                self.is_paused = fact.is_on
             for order in orders:
                 self.intended[order.client_order_id] = order
                 if is_durable:
@@ -130,14 +163,15 @@ class Evidence:
     def _on_durable(self, fact: Fact) -> None:
         match fact:
             case FillBooked(fill=fill):
-                key = (fill.venue, fill.market, fill.trade_id)
-                if key in self.fills:
+                if _key(fill) in self.fills:
                     self.fills_repeated.append(fill)
-                self.fills[key] = fill
+                self.fills[_key(fill)] = fill
             case KillSwitched(is_on=is_on):
-                self.is_killed = is_on
+                self._was_killed = is_on
+            case ResidueWrittenOff(asset=asset, amount_e8=amount_e8):
+                self.written_off_e8[asset] += amount_e8
             case Paused(is_on=is_on):
-                self.is_paused = is_on
+                self._was_paused = is_on
             case _:
                 pass
 
@@ -146,7 +180,7 @@ class Evidence:
             self.approved.add(judged.opportunity.id)
 
     def on_report(self, report: Report) -> None:
-        self.codes[report.code] += 1
+        self.said[report.code] = report.text
 
     def on_crash(self) -> None:
         """The process is gone: what it had not written is lost, what it approved is known from its journal alone."""
@@ -155,6 +189,7 @@ class Evidence:
         self.closed -= {fact.outcome.plan_id for fact in self.unwritten if isinstance(fact, PlanClosed)}
         self.plans = {name: plan for name, plan in self.plans.items() if name not in lost}
         self.unwritten = []
+        self.is_killed, self.is_paused = self._was_killed, self._was_paused
         self.approved |= {plan.opportunity.id for plan in self.plans.values()}
         self.links.clear()
         self.accounts.clear()
@@ -177,9 +212,8 @@ class Evidence:
             match event:
                 case BookDiff(at_ns=at_ns, market=market):
                     self.seen[market].at_ns = at_ns
-                    self.seen[market].diff(event.first_id, event.last_id)
+                    self.seen[market].diff(event.first_id, event.last_id, self._newest_id(market))
                 case BookSnapshot(market=market):
-                    self.seen[market].has_sequence = True
                     self.seen[market].snapshot(event.last_id)
                 case BookFull(at_ns=at_ns, market=market):
                     self.seen[market].at_ns = at_ns
@@ -201,6 +235,11 @@ class Evidence:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
+    @property
+    def is_difference_explained(self) -> bool:
+        """Say whether an account may differ: money was moved by hand, or facts were lost with their process."""
+        return bool(self.transfers or self.lost_facts)
+
     def is_hedge(self, plan_id: PlanId) -> bool:
         """Say whether a plan only brings back what others left."""
         plan = self.plans.get(plan_id)
@@ -209,3 +248,7 @@ class Evidence:
     def open_plans(self) -> Mapping[PlanId, PlanOpened]:
         """Return the plans without an end."""
         return {name: plan for name, plan in self.plans.items() if name not in self.closed}
+
+
+def _key(fill: Fill) -> FillKey:
+    return fill.venue, fill.market, fill.trade_id

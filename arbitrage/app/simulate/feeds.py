@@ -66,6 +66,10 @@ class Feed(Party, ABC):
         self.begin(self._keep_time())
         self.life.after_ns(PING_NS, self._watch)
 
+    def hold_requests(self, until_ns: int) -> None:
+        """Ask nothing before this time: a ban outlives a restart."""
+        self.limits.refused("", BANNED, until_ns)
+
     def resync(self, market: int) -> None:
         """Fetch a fresh picture of a market, unless one is on its way."""
         if market not in self._fetching and self._line is not None:
@@ -165,12 +169,25 @@ class Feed(Party, ABC):
                 self.sink((measured,))
             yield self.pause(self.context.settings.clock_measure_ms * MS_NS)
 
+    def _timed(self, path: str, query: Mapping[str, str], group: str) -> Steps[tuple[Response | None, int]]:
+        """Ask once within the budget; the answer, and when it was asked for, which is after any waiting."""
+        yield from self._budget(group, 1)
+        sent_ns = self.life.now_ns()
+        answer = yield from self._ask(path, query, group)
+        return answer, sent_ns
+
     def _get(self, path: str, query: Mapping[str, str], group: str, weight: int) -> Steps[Response | None]:
         """Ask once within the budget; an answer that is good, or None."""
+        yield from self._budget(group, weight)
+        return (yield from self._ask(path, query, group))
+
+    def _budget(self, group: str, weight: int) -> Steps[None]:
         budget = self.limits.budget(group)
         while wait_ns := budget.wait_ns(self.life.now_ns(), weight):
             yield self.pause(wait_ns)
         budget.charge(self.life.now_ns(), weight)
+
+    def _ask(self, path: str, query: Mapping[str, str], group: str) -> Steps[Response | None]:
         target = f"{path}?{urlencode(query)}" if query else path
         response: Response | None = yield self.rest(Request("GET", target, {}, b""))
         if response is None:
@@ -247,8 +264,7 @@ class BinanceFeed(Feed):
             yield self.pause(BACKOFF_NS)
 
     def _measure(self) -> Steps[ClockMeasured | FeedFault | None]:
-        sent_ns = self.life.now_ns()
-        answer = yield from self._get("/api/v3/time", {}, "", 1)
+        answer, sent_ns = yield from self._timed("/api/v3/time", {}, "")
         if answer is None:
             return None
         venue_ms = self.codec.decode_time(answer.body, self.life.now_ns())
@@ -295,9 +311,8 @@ class UpbitFeed(Feed):
             self._subscribe(self._line)
 
     def _measure(self) -> Steps[ClockMeasured | FeedFault | None]:
-        sent_ns = self.life.now_ns()
         code = next(iter(self.context.markets))
-        answer = yield from self._get("/v1/orderbook/instruments", {"markets": code}, "orderbook", 1)
+        answer, sent_ns = yield from self._timed("/v1/orderbook/instruments", {"markets": code}, "orderbook")
         if answer is None:
             return None
         return self._date_offset.measured(dict(answer.headers), sent_ns, self.life.now_ns())

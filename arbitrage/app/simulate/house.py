@@ -147,7 +147,7 @@ class House:
             account = LinkContext(Venue(name), section, markets, ground.credentials[name], self._instrument, feed.limits)
             link = self.links[name] = ground.parts.links[name](account, self.life, wire, hear, link_dice)
             if (until_ns := ground.disk.bans.get(name, 0)) > self.life.now_ns():
-                feed.limits.refused("", 418, until_ns)
+                feed.hold_requests(until_ns)
                 link.hold_requests(until_ns)
 
     def die(self, crash: Crash) -> None:
@@ -172,9 +172,8 @@ class House:
         doom, world = self.doom, self.ground.world
         assert doom is not None, "who dies was to die"
         self.doom, self.is_running, self.life.is_over = None, False, True
-        for wire in self.ground.wires.values():
-            for line in tuple(wire.lines):
-                line.hang_up()
+        for venue, wire in self.ground.wires.items():
+            wire.forget_client(knows_ban=self.ground.disk.bans.get(venue, 0) > self.life.now_ns())
         self.ground.watch.on_crash()
         self.wall_ns += doom.wall_ms * MS_NS
         world.at(world.now_ns + doom.down_ms * MS_NS, self.start)

@@ -16,11 +16,14 @@ from arbitrage.app.simulate.checkers import (
     ON_EVENT,
     ON_LEAVING,
     ON_PLAN,
+    ON_REPORT,
     Case,
     Leaving,
     as_intended,
+    booked_by_word,
+    booked_truly,
     exposure_within_limits,
-    holdings,
+    ledger_is_truth,
 )
 from arbitrage.app.simulate.disk import Disk
 from arbitrage.app.simulate.evidence import Evidence
@@ -29,8 +32,9 @@ from arbitrage.app.simulate.parts import Parts
 from arbitrage.app.simulate.story import Story
 from arbitrage.app.simulate.twin import compare_twins
 from arbitrage.model.effects import Judged, Report
-from arbitrage.model.events import CommandKind, Event
-from arbitrage.model.facts import Fact, PlanOpened
+from arbitrage.model.events import CommandKind, Event, Funded
+from arbitrage.model.facts import Fact, FillBooked, PlanOpened
+from arbitrage.model.money import PPM
 from arbitrage.model.orders import ClientOrderId
 from arbitrage.sim.exchange.nouns import Happened, Update
 from arbitrage.sim.sites import Clocks, VenueKeys, make_sites
@@ -49,6 +53,7 @@ from arbitrage.sim.weather import (
     Slow,
     Strike,
     Thin,
+    Transfer,
     Twin,
     VenueFault,
 )
@@ -63,6 +68,10 @@ QUIET_NS = 3 * S_NS
 """Nothing is under way for so long, which is longer than the engine waits before it hedges what is left over."""
 REST_NS_MAX = 240 * S_NS
 """So long after the last fault a life may take to become quiet: a ban of Upbit's holds for a minute, the next one longer."""
+
+
+BROKEN = (AssertionError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""What no life may raise, whoever's mistake it is."""
 
 
 class Violated(Exception):
@@ -112,16 +121,15 @@ class Scene:
             self.sites["binance"].exchange.settlement.named_fee_asset = "BNB"
         stage = Stage({"binance": binance.apply, "upbit": upbit.apply}, binance.flush)
         self.town = Town(world, story.scenario, stage, story.requote_ms)
-        self.evidence = Evidence(settings.trading, settings.market_symbols)
+        symbols = settings.market_symbols
+        self.evidence = Evidence(settings.trading, symbols, lambda market: binance.markets[symbols[market][1]].update_id)
         credentials = {
             "binance": Credentials(keys.binance.access_key, keys.binance.secret.encode()),
             "upbit": Credentials(keys.upbit.access_key, keys.upbit.secret.encode()),
         }
         self.disk = Disk(settings.store.journal_bytes_max)
         self.house = House(Ground(world, self.wires, settings, credentials, self.disk, _Watch(self), parts))
-        self.case = Case(
-            world, self.house, self.evidence, self.sites, self.wires, self.town, story.strikes, holdings(self.sites)
-        )
+        self.case = Case(world, self.house, self.evidence, self.sites, self.wires, self.town, story.strikes)
         self.is_dirty = False
         """Facts came since the last look."""
         self.is_over = False
@@ -135,10 +143,10 @@ class Scene:
             self._live()
         except Violated as violated:
             failure = Failure(violated.checker, self._now_ms(), violated.message)
-        except AssertionError as broken:
+        except BROKEN as broken:
             frame = traceback.extract_tb(broken.__traceback__)[-1]
             where = f"{frame.filename.rpartition('arbitrage/')[2]}:{frame.lineno}"
-            failure = Failure("assertion", self._now_ms(), f"{broken} ({where})")
+            failure = Failure("nothing_breaks", self._now_ms(), f"{type(broken).__name__}: {broken} ({where})")
         evidence, world = self.evidence, self.world
         if failure is not None and world.is_traced:
             world.tell("checker", f"{failure.checker}: {failure.message}")
@@ -166,9 +174,13 @@ class Scene:
         world.run_until(START_NS + story.storm_ms * MS_NS)
         self._heal()
         self._rest()
+        self._hold_at_rest()
+        self.broken("restart_changes_nothing", compare_twins(self.house))
+
+    def _hold_at_rest(self) -> None:
+        """Hold what must hold at last; where nothing comes to rest, this tells why better than that."""
         for check in AT_REST:
             self.broken(check.__name__, check(self.case))
-        self.broken("restart_changes_nothing", compare_twins(self.house))
 
     def _heal(self) -> None:
         """Let every fault stop."""
@@ -205,6 +217,7 @@ class Scene:
             world.run_until(world.now_ns + LOOK_NS)
             reasons = self._unrest()
             if world.now_ns >= until_ns:
+                self._hold_at_rest()
                 self.broken("comes_to_rest", "; ".join(reasons))
             if reasons:
                 quiet_ns = world.now_ns
@@ -223,9 +236,20 @@ class Scene:
         if engine.guard.memory.pause_reason:
             house.command(CommandKind.RESUME)
         house.command(CommandKind.ACCEPT_INSTRUMENTS)
-        tolerated = engine.differences() if self.evidence.lost_facts else engine.pairs.off()
-        for name in tolerated:
-            house.command(CommandKind.ACCEPT_DIFFERENCES, name if self.evidence.lost_facts else f"pair-{name}")
+        self._accept(engine.differences() if self.evidence.lost_facts else [f"pair-{name}" for name in engine.pairs.off()])
+        self._accept_transfers()
+
+    def _accept_transfers(self) -> None:
+        """Own up to money that was moved by hand, if any was: what plans left over is not written off by that."""
+        if self.evidence.transfers and self.house.is_running:
+            self._accept(self.house.engine.reconciler.differences())
+
+    def _accept(self, names: Sequence[str]) -> None:
+        """Say the operator's word that something is as it should be: only then may a difference be booked."""
+        self.evidence.is_accepting = True
+        for name in names:
+            self.house.command(CommandKind.ACCEPT_DIFFERENCES, name)
+        self.evidence.is_accepting = False
 
     def _unrest(self) -> list[str]:
         """Return what is still under way."""
@@ -234,8 +258,12 @@ class Scene:
         engine = self.house.engine
         orders = [f"{order.client_order_id} is unfinished" for order, _ in engine.desk.unfinished()]
         plans = [f"{plan.plan_id} is open" for plan in engine.desk.open_plans()]
+        unseen = [ledger_is_truth(self.case)] if self.evidence.transfers and ledger_is_truth(self.case) else []
         naked = list(engine.dust.naked.values())
-        return [*orders, *plans, *engine.not_armed_because(), *engine.reconciler.untradable().values(), *naked]
+        now_ns, untradable = self.house.life.now_ns(), engine.reconciler.untradable().values()
+        found = [(symbol, engine.board.doubt(market, now_ns)) for market, (_, symbol) in enumerate(engine.markets)]
+        doubts = [f"{symbol} is doubtful: {doubt.value}" for symbol, doubt in found if doubt is not None]
+        return [*orders, *plans, *engine.not_armed_because(), *untradable, *naked, *doubts, *unseen]
 
     # -- the weather --------------------------------------------------------------------------------------------
 
@@ -275,11 +303,19 @@ class Scene:
             case Pause(for_ms=for_ms):
                 house.command(CommandKind.PAUSE)
                 self._later(for_ms, partial(house.command, CommandKind.RESUME))
+            case Transfer(venue=venue, asset=asset, ppm=ppm, said_ms=said_ms):
+                self._transfer(venue, asset, ppm)
+                self._later(said_ms, self._accept_transfers)
             case Twin():
                 self.broken("restart_changes_nothing", compare_twins(house))
 
     def _later(self, ms: int, work: Callable[[], None]) -> None:
         self.world.at(self.world.now_ns + ms * MS_NS, work)
+
+    def _transfer(self, venue: str, asset: str, ppm: int) -> None:
+        account = next(site.exchange.account for name, site in self.sites.items() if name == venue)
+        account.grant(asset, account.free_e8(asset) * ppm // PPM)
+        self.evidence.transfers += 1
 
     def _reload(self, reload: Reload) -> None:
         before = self.house.trading
@@ -300,12 +336,14 @@ class Scene:
             for check in ON_EVENT:
                 self.broken(check.__name__, check(self.case))
 
-    def on_plans(self, plans: Sequence[PlanOpened]) -> None:
-        """Hold what must hold when a plan opens that is no hedge."""
-        for plan in plans:
-            if not self.evidence.is_hedge(plan.plan_id):
+    def on_facts(self, facts: Sequence[PlanOpened | FillBooked]) -> None:
+        """Hold what must hold when a plan opens that is no hedge, and when a fill is booked."""
+        for fact in facts:
+            if isinstance(fact, FillBooked):
+                self.broken(booked_truly.__name__, booked_truly(self.case, fact.fill))
+            elif not self.evidence.is_hedge(fact.plan_id):
                 for check in ON_PLAN:
-                    self.broken(check.__name__, check(self.case, plan))
+                    self.broken(check.__name__, check(self.case, fact))
 
     def _on_leave(self, venue: str, where: str, payload: bytes) -> None:
         """Look at a request as it leaves the process."""
@@ -361,20 +399,20 @@ class _Watch:
     def on_crash(self) -> None:
         scene = self._scene
         scene.evidence.on_crash()
-        for venue, wire in scene.wires.items():
-            if scene.disk.bans.get(venue, 0) <= scene.world.now_ns:
-                wire.told_ns = None
         if scene.world.is_traced:
             scene.world.tell("daemon", "is dead")
 
     def on_intended(self, facts: Sequence[Fact], *, is_durable: bool) -> None:
         scene = self._scene
         scene.is_dirty = True
+        for fact in facts:
+            if isinstance(fact, Funded):
+                scene.broken(booked_by_word.__name__, booked_by_word(scene.case, fact))
         fresh = scene.evidence.on_intended(facts, is_durable=is_durable)
         if scene.world.is_traced:
             for fact in facts:
                 scene.world.tell("journal", f"{'' if is_durable else 'REFUSED '}{_words(fact)}")
-        scene.on_plans(fresh)
+        scene.on_facts(fresh)
 
     def on_facts(self, facts: Sequence[Fact]) -> None:
         """Hear that facts are durable, which `on_intended` said already."""
@@ -387,6 +425,8 @@ class _Watch:
         scene.evidence.on_report(report)
         if scene.world.is_traced:
             scene.world.tell("report", f"{report.code}: {report.text}")
+        for check in ON_REPORT:
+            scene.broken(check.__name__, check(scene.case))
 
     def on_events(self, events: Sequence[Event]) -> None:
         scene = self._scene

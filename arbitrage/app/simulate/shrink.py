@@ -30,8 +30,10 @@ class Shrunk(msgspec.Struct, frozen=True):
     at: float
     """In seconds of the life's own time."""
     message: str
+    weather: Strikes
+    """The strikes that are still needed."""
     strikes: tuple[str, ...]
-    """The weather that is still needed."""
+    """The same in words."""
     trace: tuple[str, ...]
     lives: int
     """How many were lived to find this."""
@@ -86,8 +88,8 @@ def shrink(seed: int, shape: Shape, plant: str) -> Shrunk:
     failure = life.failure
     assert failure is not None, "the shortest weather that was found fails"
     return Shrunk(
-        seed, failure.checker, failure.at_ms / 1000, failure.message, tuple(_strike_line(strike) for strike in strikes),
-        trace_lines(life), search.lives,
+        seed, failure.checker, failure.at_ms / 1000, failure.message, strikes,
+        tuple(_strike_line(strike) for strike in strikes), trace_lines(life), search.lives,
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from arbitrage.sim.scenarios.scenario import Scenario
 from arbitrage.sim.town import COINS, town_scenario
 from arbitrage.sim.weather import Strikes, draw
 
-STORM_MS = 13_000
-OFFER_EVERY_MS = 3_000
+STORM_MS = 11_000
+OFFER_EVERY_MS = 2_500
 INVENTORY_VALUE = 60_000
 """In USDT, of each asset at each venue, and as much again for each minute: what runs out is an operator's to move."""
 FEES: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def tell_story(seed: int, shape: Shape) -> Story:
     settings = _settings(scenario, dice)
     offer_every_ms = max(500, OFFER_EVERY_MS // max(1, coins // 2))
     strikes = draw(dice, COINS[:coins], shape.storm_ms, offer_every_ms=offer_every_ms)
-    return Story(seed, scenario, settings, strikes, shape.storm_ms, dice.choice((600, 900)), has_bnb)
+    return Story(seed, scenario, settings, strikes, shape.storm_ms, dice.choice((800, 1_200)), has_bnb)
 
 
 def _settings(scenario: Scenario, dice: random.Random) -> Settings:
@@ -62,10 +62,10 @@ def _settings(scenario: Scenario, dice: random.Random) -> Settings:
         section |= {
             "kind": name, "rest_url": "http://127.0.0.1:1", "stream_url": "ws://127.0.0.1:1", "fees": FEES[name],
             "account_url": "ws://127.0.0.1:1", "clock_measure_ms": 2_000, "silence_ms_max": 4_000, "book_levels": 5,
-            "instruments_reload_ms": dice.choice((6_000, 3_600_000)),
+            "instruments_reload_ms": dice.choice((4_000, 8_000)),
         }  # fmt: skip
     tree["market_data"] = {"symbol_age_ms_max": 2_500, "link_age_ms_max": 3_000}
-    tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": 20}
+    tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": dice.choice((20, 150))}
     tree["risk"] = {
         "notional_per_order_max": "5000", "notional_per_opportunity_max": str(dice.choice((800, 4_000))),
         "exposure_per_asset_max": "6000", "open_plans_max": dice.choice((1, 3)), "edge_ppm_min": 300,

@@ -35,8 +35,8 @@ def compare_twins(house: House) -> str:
 
 def _compare(house: House, now: Snapshot, kept: Snapshot | None, what: str) -> str:
     twin = _restored(house, kept)
-    again = twin.snapshot(now.session_id, now.at_ns, now.journal_sequence)
-    for name, section in now.sections.items():
+    true, again = (Engine.snapshot(each, now.session_id, now.at_ns, now.journal_sequence) for each in (house.engine, twin))
+    for name, section in true.sections.items():
         if bytes(section) != bytes(again.sections[name]):
             return f"restored from {what}, {name} is another: {_first_difference(bytes(section), bytes(again.sections[name]))}"
     return _decisions(house, twin, what)
@@ -53,6 +53,8 @@ def _restored(house: House, kept: Snapshot | None) -> Engine:
 def _decisions(house: House, twin: Engine, what: str) -> str:
     """Ask both desks what they would do next, by the first one's quotes."""
     first, now_ns = house.engine, house.life.now_ns()
+    if not first.quotes.now_ns:
+        return ""  # it has just come up and never valued anything
     twin.desk.closed_venues = first.desk.closed_venues
     for ahead_ms in LOOKS_MS:
         at_ns = now_ns + ahead_ms * MS_NS
