@@ -37,7 +37,7 @@ from arbitrage.model.settings import MarketDataSettings
 COUNTED = (
     "gaps", "resyncs", "compared", "equal", "crossed", "implausible", "old", "snapshots_too_old", "snapshots_unused",
     "diffs_forgotten", "tickers_forgotten", "frames_after_link_down", "trades_compared", "unsorted_pictures", "sweeps",
-    "misrouted", "unknown_links",
+    "refills", "merges", "misrouted", "unknown_links",
 )  # fmt: skip
 """Counters that exist from the start, beside one per `FaultKind`."""
 

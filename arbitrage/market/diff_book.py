@@ -6,11 +6,10 @@ that the snapshot showed. Source of the procedure: Binance's "How to manage a lo
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Sequence
-from itertools import islice
 
 from arbitrage.market.book import INFINITE, NEVER, NOTHING, SMALLEST, Book
+from arbitrage.market.book_side import BookSide
 from arbitrage.market.doubt import Doubt
 from arbitrage.model.effects import Effect, Report, Resync, Severity
 from arbitrage.model.events import BookDiff, BookSnapshot, Level, TopOfBook
@@ -25,33 +24,19 @@ BEHIND_MAX = 3
 """So many updates in a row that the book is ahead of are no repetition: the id that it believes is wrong."""
 BEHIND_SNAPSHOT_NS_MAX = 5_000_000_000
 """A stream that is further behind a snapshot is not late: the snapshot's id is wrong."""
-LEVELS_MAX = 10_000
-"""Levels kept a side; what lies further from the touch is forgotten and never quoted."""
-SLACK_LEVELS = 512
-"""A side is swept of deleted prices when it has grown to twice its live size plus this."""
 
 
 class DiffBook(Book):
-    """Two dicts price -> quantity with sorted price lists beside them. A deleted price stays as a zero until swept.
-
-    `dict.update` applies a whole side in C; a dict keeps insertion order, so the prices that are new are its last keys.
-    """
+    """Two sides, the update id that they stand at, and what waits until they stand at one."""
 
     __slots__ = (
-        "_ask_ceiling", "_ask_prices", "_asks", "_asks_swept_at", "_behind_count", "_behind_version", "_bid_floor",
-        "_bid_prices", "_bids", "_bids_swept_at", "_buffer", "_is_asked", "_loaded_version", "_tickers", "_tickers_since_ns",
-        "_waiting", "last_id",
+        "_asks", "_behind_count", "_behind_version", "_bids", "_buffer", "_is_asked", "_loaded_version", "_tickers",
+        "_tickers_since_ns", "_waiting", "last_id",
     )  # fmt: skip
     last_id: int
     _waiting: BookSnapshot | None
-    _bids: dict[float, float]
-    _asks: dict[float, float]
-    _bid_prices: list[float]
-    _ask_prices: list[float]
-    _bid_floor: float
-    _ask_ceiling: float
-    _bids_swept_at: int
-    _asks_swept_at: int
+    _bids: BookSide
+    _asks: BookSide
 
     def __init__(self, market: int, settings: MarketDataSettings, counters: dict[str, int]) -> None:
         super().__init__(market, settings, counters)
@@ -71,34 +56,9 @@ class DiffBook(Book):
         if diff.first_id > known_id + 1:
             self.counters["gaps"] += 1
             return self._restart(Doubt.GAP, f"update ids jump from {known_id} to {diff.first_id}", diff)
-        bids = self._bids
-        prices = self._bid_prices
-        count = len(bids)
-        bids.update(diff.bids)
-        if len(bids) != count:
-            _index_new(bids, prices, len(bids) - count)
-        bid = bid_quantity = 0.0
-        while prices:
-            bid = prices[-1]
-            bid_quantity = bids[bid]
-            if bid_quantity:
-                break
-            del bids[prices.pop()]
-            bid = 0.0
-        asks = self._asks
-        prices = self._ask_prices
-        count = len(asks)
-        asks.update(diff.asks)
-        if len(asks) != count:
-            _index_new(asks, prices, len(asks) - count)
-        ask = ask_quantity = 0.0
-        while prices:
-            ask = prices[0]
-            ask_quantity = asks[ask]
-            if ask_quantity:
-                break
-            del asks[prices.pop(0)]
-            ask = 0.0
+        bids, asks = self._bids, self._asks
+        bid, bid_quantity = bids.apply(diff.bids)
+        ask, ask_quantity = asks.apply(diff.asks)
         self.last_id = last_id
         self.best_bid = bid
         self.best_bid_quantity = bid_quantity
@@ -108,12 +68,10 @@ class DiffBook(Book):
         self.venue_ms = diff.venue_ms
         self.version += 1
         mid = bid + ask
-        if self._band_low < mid < self._band_high and self._bid_floor <= bid < ask <= self._ask_ceiling:
+        if self._band_low < mid < self._band_high and bids.bound <= bid < ask <= asks.bound:
             self._mid = mid
         elif effects := self._judge(diff):
             return effects
-        if len(bids) > self._bids_swept_at or len(asks) > self._asks_swept_at:
-            self._sweep()
         return self._compare_remembered() if self._tickers else NOTHING
 
     def start_from(self, snapshot: BookSnapshot) -> Sequence[Effect]:
@@ -159,21 +117,9 @@ class DiffBook(Book):
 
     def shown(self, side: Side, limit: int) -> list[Level]:
         """Return at most `limit` levels that an order of `side` would hit, best first, within what the snapshot proves."""
-        assert limit > 0, "ask for at least one level"
-        found: list[Level] = []
         if self.last_id == NEVER:
-            return found
-        is_buy = side is Side.BUY
-        quantities = self._asks if is_buy else self._bids
-        for price in self._ask_prices if is_buy else reversed(self._bid_prices):
-            if price > self._ask_ceiling if is_buy else price < self._bid_floor:
-                break
-            quantity = quantities[price]
-            if quantity:
-                found.append((price, quantity))
-                if len(found) == limit:
-                    break
-        return found
+            return []
+        return (self._asks if side is Side.BUY else self._bids).shown(limit)
 
     def link_up(self) -> Sequence[Effect]:
         """Start from nothing: buffer the new connection's diffs and ask for a snapshot."""
@@ -243,12 +189,8 @@ class DiffBook(Book):
         self.last_id = NEVER
         self._waiting = None
         self._is_asked = True
-        self._bids = {}
-        self._asks = {}
-        self._bid_prices = []
-        self._ask_prices = []
-        self._bid_floor, self._ask_ceiling = INFINITE, 0.0
-        self._bids_swept_at = self._asks_swept_at = SLACK_LEVELS
+        self._bids = BookSide((), self.counters, is_bid=True, is_whole=False)
+        self._asks = BookSide((), self.counters, is_bid=False, is_whole=False)
         self._clear_touch()
 
     def _restart(self, flaw: Doubt, reason: str, first: BookDiff | None) -> Sequence[Effect]:
@@ -260,18 +202,10 @@ class DiffBook(Book):
 
     def _load(self, snapshot: BookSnapshot) -> None:
         assert self.last_id == NEVER, "a snapshot never overwrites a book in sync"
-        self._bids = {price: quantity for price, quantity in snapshot.bids if quantity}
-        self._asks = {price: quantity for price, quantity in snapshot.asks if quantity}
-        self._bid_prices = sorted(self._bids)
-        self._ask_prices = sorted(self._asks)
-        self._bid_floor = self._bid_prices[0] if self._bids and not snapshot.is_bid_side_whole else SMALLEST
-        self._ask_ceiling = self._ask_prices[-1] if self._asks and not snapshot.is_ask_side_whole else INFINITE
-        self._bids_swept_at = 2 * len(self._bids) + SLACK_LEVELS
-        self._asks_swept_at = 2 * len(self._asks) + SLACK_LEVELS
-        self.best_bid = self._bid_prices[-1] if self._bids else 0.0
-        self.best_bid_quantity = self._bids.get(self.best_bid, 0.0)
-        self.best_ask = self._ask_prices[0] if self._asks else 0.0
-        self.best_ask_quantity = self._asks.get(self.best_ask, 0.0)
+        self._bids = BookSide(snapshot.bids, self.counters, is_bid=True, is_whole=snapshot.is_bid_side_whole)
+        self._asks = BookSide(snapshot.asks, self.counters, is_bid=False, is_whole=snapshot.is_ask_side_whole)
+        self.best_bid, self.best_bid_quantity = next(iter(self._bids.shown(1)), (0.0, 0.0))
+        self.best_ask, self.best_ask_quantity = next(iter(self._asks.shown(1)), (0.0, 0.0))
         self.last_id = snapshot.last_id
         self.updated_at_ns = snapshot.at_ns
         self.version += 1
@@ -286,7 +220,7 @@ class DiffBook(Book):
         if 0.0 < ask <= bid:
             self.counters["crossed"] += 1
             return self._restart(Doubt.CROSSED, f"best bid {bid!r} is not below best ask {ask!r}", diff)
-        if bid < self._bid_floor != SMALLEST or ask > self._ask_ceiling or (not ask and self._ask_ceiling != INFINITE):
+        if (not bid and self._bids.bound != SMALLEST) or (not ask and self._asks.bound != INFINITE):
             return self._restart(Doubt.GAP, "the touch left the range that the snapshot showed", diff)
         if bid and ask:
             is_plausible = self._judge_mid(bid + ask)
@@ -314,31 +248,3 @@ class DiffBook(Book):
         text = f"at update {ticker.update_id} the ticker shows {shown}, the book {held}"
         report = Report(Severity.ERROR, "book_mismatch", text, {"market": self.market})
         return (report, *self._restart(Doubt.CROSS_CHECK, "the book differs from the ticker", None))
-
-    def _sweep(self) -> None:
-        """Drop the zeros, and what lies beyond `LEVELS_MAX` from the touch with the range that can be quoted."""
-        self.counters["sweeps"] += 1
-        self._bid_prices = [price for price in self._bid_prices if self._bids[price]]
-        if len(self._bid_prices) > LEVELS_MAX:
-            del self._bid_prices[:-LEVELS_MAX]
-            self._bid_floor = max(self._bid_floor, self._bid_prices[0])
-        self._ask_prices = [price for price in self._ask_prices if self._asks[price]]
-        if len(self._ask_prices) > LEVELS_MAX:
-            del self._ask_prices[LEVELS_MAX:]
-            self._ask_ceiling = min(self._ask_ceiling, self._ask_prices[-1])
-        self._bids = {price: self._bids[price] for price in self._bid_prices}
-        self._asks = {price: self._asks[price] for price in self._ask_prices}
-        self._bids_swept_at = 2 * len(self._bids) + SLACK_LEVELS
-        self._asks_swept_at = 2 * len(self._asks) + SLACK_LEVELS
-        assert len(self._bids) == len(self._bid_prices), "one bid price, one quantity"
-        assert len(self._asks) == len(self._ask_prices), "one ask price, one quantity"
-
-
-def _index_new(quantities: dict[float, float], prices: list[float], grown: int) -> None:
-    """Enter the newest `grown` keys into the sorted prices; a deletion of a price we never had is normal and leaves nothing."""
-    assert grown > 0, "called when there are new prices"
-    for price in tuple(islice(reversed(quantities), grown)):
-        if quantities[price]:
-            insort(prices, price)
-        else:
-            del quantities[price]

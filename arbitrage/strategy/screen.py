@@ -95,14 +95,17 @@ class Screen:
     def gaining(self, changed: Collection[int]) -> dict[int, float]:
         """Return the cycles through changed markets that are above the threshold now, with products; forget the others."""
         found: dict[int, float] = {}
+        passing = self.passing
         for market in changed:
-            for cycle in tuple(self.passing.get(market, ())):
+            if market not in passing:
+                continue
+            for cycle in tuple(passing[market]):
                 product = found.get(cycle) or self.product(cycle)
                 if product > self.threshold:
                     found[cycle] = product
                 else:
                     self._drop(cycle)
-        assert all(product > self.threshold for product in found.values()), "what is returned passes"
+        assert not found or min(found.values()) > self.threshold, "what is returned passes"
         return found
 
     def product(self, cycle: int) -> float:

@@ -108,9 +108,10 @@ class _Search:
         assert self._peak_e8 >= 0, "a peak is not negative"
 
     def run(self, budget: Budget) -> None:
-        """Try the sizes at the peak, then every other whose bound is not below the best found so far."""
+        """Try the size at the peak, then every other whose bound is not below the best found so far."""
         self._try(self._peak_e8, budget)
-        self._try(self._peak_e8 + self._lot_e8, budget)
+        if self.best is None:
+            self._try(self._peak_e8 + self._lot_e8, budget)
         if self.best is None and self._chain.has_named_fees:
             self._fit_fees(budget)
         self._sweep(budget)

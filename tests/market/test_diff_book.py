@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from market_world import diff, diff_book, reports, resyncs, snapshot, synced, top
 
-from arbitrage.market.diff_book import BUFFERED_DIFFS_MAX, LEVELS_MAX, REMEMBERED_TICKERS_MAX, SLACK_LEVELS
+from arbitrage.market.book_side import LEVELS_MAX, NEAR_SLACK
+from arbitrage.market.diff_book import BUFFERED_DIFFS_MAX, REMEMBERED_TICKERS_MAX
 from arbitrage.market.doubt import Doubt
 from arbitrage.model.instruments import Side
 from arbitrage.model.settings import MarketDataSettings
@@ -424,8 +425,8 @@ def test_deleted_prices_are_swept_so_memory_stays_flat() -> None:
             diff(11 + step, 11 + step, [(price, 1.0)] if step % 2 else [(price - 0.001, 0.0)], [(price + 100, step % 2)])
         )
     assert book.counters["sweeps"] > 0
-    assert len(book._bids) <= 2 * len(book.levels(Side.SELL, 10_000)) + SLACK_LEVELS + 1
-    assert len(book._asks) == len(book._ask_prices)
+    for side in (book._bids, book._asks):
+        assert len(side._near) + len(side._far_prices) <= 4_000 + NEAR_SLACK
 
 
 def test_levels_are_bounded_and_the_forgotten_ones_are_not_quoted() -> None:

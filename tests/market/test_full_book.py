@@ -7,20 +7,36 @@ from market_world import full_book, picture, reports, trade, unit
 
 from arbitrage.market.doubt import Doubt
 from arbitrage.market.full_book import CONTRADICTIONS_STICK, OLDER_PICTURES_MAX
+from arbitrage.model.events import BookFull, BookUnit
 from arbitrage.model.instruments import Side
 from arbitrage.model.settings import MarketDataSettings
 
 
-def test_a_picture_replaces_the_book_and_its_units_are_kept_as_they_are() -> None:
+def test_a_picture_replaces_the_book_and_its_units_are_kept_bit_for_bit() -> None:
     book = full_book()
     first = picture(5, unit(99, 101), unit(98, 102), at_ns=70)
     assert book.apply(first) == ()
-    assert book.units is first.units
+    assert book.units == first.units
     assert (book.flaw, book.best_bid, book.best_ask, book.updated_at_ns, book.venue_ms) == (None, 99, 101, 70, 5)
     book.apply(picture(6, unit(99.5, 100.5, 3, 4)))
     assert (book.best_bid, book.best_bid_quantity, book.best_ask, book.best_ask_quantity) == (99.5, 3, 100.5, 4)
     assert book.levels(Side.BUY, 9) == [(100.5, 4)]
     assert book.version == 3, "a new book, and two pictures"
+
+
+class WireUnit(BookUnit, rename={"ask_price": "ap", "bid_price": "bp", "ask_size": "as", "bid_size": "bs"}):
+    """A unit as a codec names it."""
+
+
+def test_a_picture_of_a_codecs_own_units_is_read_back_as_it_was() -> None:
+    book = full_book()
+    first = BookFull(1, 0, [WireUnit(100.1, 99.9, 1e-08, 0.1), WireUnit(100.2, 99.8, 1 / 3, 1e17)], 5, False)
+    book.apply(first)
+    assert book.units == first.units and type(book.units[0]) is WireUnit
+    assert book.levels(Side.BUY, 9) == [(100.1, 1e-08), (100.2, 1 / 3)]
+    assert book.units is book.units, "it is unpacked once"
+    book.apply(picture(6, unit(99, 101)))
+    assert book.levels(Side.SELL, 9) == [(99, 1)]
 
 
 def test_levels_are_what_an_order_of_the_side_would_hit() -> None:

@@ -100,7 +100,7 @@ def test_upbit_books_are_the_newest_picture(session: Session) -> None:
     assert len(newest) == 9
     for market, picture in newest.items():
         book = board.books[market]
-        assert isinstance(book, FullBook) and book.units is picture.units and book.best_bid == picture.units[0].bid_price
+        assert isinstance(book, FullBook) and book.units == picture.units and book.best_bid == picture.units[0].bid_price
 
 
 def test_recorded_frames_with_broken_bytes_give_faults_and_never_an_exception(session: Session) -> None:
