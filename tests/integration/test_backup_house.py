@@ -26,7 +26,7 @@ KEY = b"a passphrase that nobody guesses"
 WHOLE = f"development.{SESSION}"
 KEPT = ("config", "logs", "keys")
 """What of the lab's folder is no part of the data folder."""
-COMMAND_S_MAX = 120
+COMMAND_S_MAX = 300
 
 
 @pytest.fixture
