@@ -8,7 +8,7 @@ slow line delivers late are told from outside (`hold`).
 from __future__ import annotations
 
 MS_NS = 1_000_000
-STALL_MS = 400
+STALL_MS = 600
 """Decisions come ten times a second at least: a longer pause between two is a loop that stood still."""
 HOLD_MS_MAX = 2_000
 

@@ -169,7 +169,7 @@ def test_pain_03_a_fill_between_cancel_and_its_refusal_is_hedged_and_counted_by_
     world.read()
     count = len(world.placed())
     world.tell(CommandKind.RELEASE)
-    world.wake(2_000)
+    world.wake(1_000)
     hedge = world.placed()[count:][0]
     assert (hedge.side, hedge.market in (0, 1)) == (Side.SELL, True)
     assert abs(hedge.quantity_e8 - (part_e8 - fee_e8)) <= 1_000, "the filled quantity, to the lot"
