@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SECONDS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # The peers pin older versions of what we use (uvloop, yarl), so the benchmark has an environment of its own.
 BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders clean systemd-lab
+.PHONY: help run demo-live test lint bench soak soak-orders clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +36,9 @@ bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofe
 
 soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a venue; options in ARGS, such as ARGS="--venue upbit --first 7"
 	@$(BIN)/python tests/integration/soak_orders.py $(ARGS)
+
+soak: $(VENV)/.run ## Live simulated lives until stopped, each out of a seed; SECONDS=600 ends it, options in ARGS, such as ARGS="--keep FILE"
+	@$(BIN)/arbitrage simulate --soak $(SECONDS) --start -1 --jobs $(JOBS) $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd (needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh

@@ -17,12 +17,14 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "engine")
-OUTER_JOBS = ("house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "integration", "daemon", "commands")
+OUTER_JOBS = (
+    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "simulate", "integration", "daemon", "commands",
+)  # fmt: skip
 WHOLE_PROCESS = {"daemon": ("test_daemon_*.py",), "commands": ("test_demo.py", "test_drills.py", "test_replay.py")}
 """Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
-UNMEASURED = ("daemon", "commands", "pains", "house", "systemd", "bench")
+UNMEASURED = ("daemon", "commands", "pains", "simulate", "house", "systemd", "bench")
 """Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
-LONGEST = ("daemon", "commands", "integration", "sim", "strategy", "venues", "pains")
+LONGEST = ("daemon", "commands", "integration", "simulate", "sim", "strategy", "venues", "pains")
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 """One more than cores: the tests of whole processes mostly wait."""
