@@ -7,12 +7,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 KILLS ?= 500
 ROUNDS ?= 100
+SECONDS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # The peers pin older versions of what we use (uvloop, yarl), so the benchmark has an environment of its own.
 BENCH_VENV ?= .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-live test lint bench soak-orders killsweep fencing faults backup-drill clean systemd-lab
+.PHONY: help run demo-live test lint bench soak soak-orders killsweep fencing faults backup-drill clean systemd-lab
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,17 +39,20 @@ bench: $(BENCH_VENV)/.bench ## Measure the hot path beside ccxt.pro and cryptofe
 soak-orders: $(VENV)/.dev ## 1,000 seeded storms of lost and ambiguous answers a venue; options in ARGS, such as ARGS="--venue upbit --first 7"
 	@$(BIN)/python tests/integration/soak_orders.py $(ARGS)
 
+soak: $(VENV)/.run ## Live simulated lives until stopped, each out of a seed; SECONDS=600 ends it, options in ARGS, such as ARGS="--keep FILE"
+	@$(BIN)/arbitrage simulate --soak $(SECONDS) --start -1 --jobs $(JOBS) $(ARGS)
+
 killsweep: $(VENV)/.dev ## Kill the daemon KILLS times (500), compare with the exchanges' truth each tenth; options in ARGS, such as ARGS="--seed 7"
 	@$(BIN)/python scripts/reliability/killsweep.py --kills $(KILLS) $(ARGS)
+
+fencing: $(VENV)/.dev ## Lose the daemon that trades ROUNDS times (100): never two at once; options in ARGS, such as ARGS="--seed 7 --kind frozen"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/fencing.py --rounds $(ROUNDS) $(ARGS)
 
 faults: $(VENV)/.dev ## Inject every fault of the fault table into a real daemon (root; 20 min); options in ARGS, such as ARGS="--only disk,clock"
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/faults/main.py $(ARGS)
 
 backup-drill: $(VENV)/.dev ## Back up a house of GB gigabytes (1), lose it at random moments, restore it; such as GB=0.1 ARGS="--rounds 5 --seed 7"
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/backup_drill.py --gigabytes $(or $(GB),1) $(ARGS)
-
-fencing: $(VENV)/.dev ## Lose the daemon that trades ROUNDS times (100): never two at once; options in ARGS, such as ARGS="--seed 7 --kind frozen"
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/fencing.py --rounds $(ROUNDS) $(ARGS)
 
 systemd-lab: $(VENV)/.dev ## Prove the unit in a running systemd, upgrade and roll-back too (3 minutes; needs root and the packages it names)
 	@bash scripts/systemd-lab/run.sh

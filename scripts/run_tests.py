@@ -26,11 +26,11 @@ WHOLE_PROCESS = {
 }
 """Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
 OUTER_JOBS = (
-    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "integration", *WHOLE_PROCESS,
+    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "simulate", "integration", *WHOLE_PROCESS,
 )  # fmt: skip
-UNMEASURED = (*WHOLE_PROCESS, "pains", "house", "systemd", "bench")
+UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench")
 """Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
-LONGEST = ("daemon", "commands", "integration", "kills", "fencing", "backup", "sim", "strategy", "venues", "pains")
+LONGEST = ("daemon", "commands", "integration", "kills", "simulate", "fencing", "backup", "sim", "strategy", "venues", "pains")
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 """One more than cores: the tests of whole processes mostly wait."""

@@ -213,10 +213,16 @@ def _news(dice: random.Random, at_ms: int) -> Drawn:
 
 def _books(dice: random.Random, at_ms: int) -> Drawn:
     venue = dice.choice(VENUES)
-    kind = dice.choice((Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED))
-    before_ms = dice.choice((0, 300, 900))
+    kind = dice.choice((Kind.LOST, Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED))
+    before_ms = dice.choice((0, 700, 1_400, 2_100))
     fault = Fault(kind, venue, BOOKS[venue], times=dice.choice((1, 3)), ms=dice.choice((150, 700)))
     yield VenueFault(max(FIRST_MS, at_ms - before_ms), fault)
+
+
+def _gap(dice: random.Random, at_ms: int) -> Drawn:
+    """One update of a book is lost, and the next one comes before or while something would pay."""
+    before_ms = dice.choice((0, 700, 1_400, 2_100))
+    yield VenueFault(max(FIRST_MS, at_ms - before_ms), Fault(Kind.LOST, "binance", BOOKS["binance"]))
 
 
 def _unseen(dice: random.Random, at_ms: int) -> Drawn:
@@ -345,9 +351,9 @@ def _twin(dice: random.Random, at_ms: int) -> Drawn:
 
 
 WEATHER: tuple[tuple[Family, int], ...] = (
-    (_placing, 8), (_asking, 3), (_news, 7), (_books, 6), (_unseen, 5), (_thin, 8), (_crash, 7), (_frozen, 3), (_link, 3),
-    (_blind, 2), (_skew, 3), (_ban, 3), (_kill, 6), (_stores, 4), (_operator, 3), (_rules, 3), (_flips, 2), (_slow, 2),
-    (_twin, 5), (_transfer, 2),
+    (_placing, 8), (_asking, 3), (_news, 7), (_books, 5), (_gap, 5), (_unseen, 5), (_thin, 8), (_crash, 7), (_frozen, 3),
+    (_link, 3), (_blind, 2), (_skew, 3), (_ban, 3), (_kill, 6), (_stores, 4), (_operator, 3), (_rules, 3), (_flips, 2),
+    (_slow, 2), (_twin, 5), (_transfer, 2),
 )  # fmt: skip
 FAMILIES = tuple(family for family, _ in WEATHER)
 WEIGHTS = tuple(weight for _, weight in WEATHER)

@@ -187,6 +187,8 @@ class Wire:
         """Told of every request as it leaves the client: where to, and its body or message."""
         self.told_ns: int | None = None
         """When the client was told of the newest ban; None while it was not."""
+        self.jumped_ns = 0
+        """How far the client's clock was once set ahead: the end of a ban that it wrote down came so much sooner."""
         self._banned_until_ns = 0
         self._paths: set[str] = set()
         self._life = 0
@@ -248,7 +250,7 @@ class Wire:
         """
         if self.told_ns is None or self.told_ns >= self.world.now_ns or (self.venue == "upbit" and where in self._paths):
             return False
-        slack_ns = SKEW_SLACK_NS if self.faults.counts[Kind.SKEW.value] else self._latency_ns
+        slack_ns = max(self.jumped_ns, SKEW_SLACK_NS if self.faults.counts[Kind.SKEW.value] else self._latency_ns)
         return self.world.now_ns + slack_ns < self._banned_until_ns
 
     def tell_ban(self, at_ns: int, status: int = BANNED) -> None:

@@ -99,6 +99,16 @@ def no_doubtful_market(case: Case, plan: PlanOpened) -> str:
     return ""
 
 
+def gaps_are_doubted(case: Case) -> str:
+    """A book is doubted from the very update that does not follow, whether or not anything would be traded on it."""
+    board, now_ns = case.house.engine.board, case.house.life.now_ns()
+    for market, seen in enumerate(case.evidence.seen):
+        if seen.cursor is None and board.doubt(market, now_ns) is None:
+            venue, symbol = case.evidence.markets[market]
+            return f"{venue} {symbol} is not doubted although an update is missing"
+    return ""
+
+
 # -- an order leaves --------------------------------------------------------------------------------------------
 
 

@@ -173,6 +173,7 @@ class House:
         assert doom is not None, "who dies was to die"
         self.doom, self.is_running, self.life.is_over = None, False, True
         for venue, wire in self.ground.wires.items():
+            wire.jumped_ns = max(wire.jumped_ns, doom.wall_ms * MS_NS)
             wire.forget_client(knows_ban=self.ground.disk.bans.get(venue, 0) > self.life.now_ns())
         self.ground.watch.on_crash()
         self.wall_ns += doom.wall_ms * MS_NS

@@ -35,7 +35,7 @@ BOOKED, MISSED = ("booked_truly",), ("accounts_agreed", "nothing_believed_wrongl
 LEFT = ("exposure_within_limits", "flat", "comes_to_rest")
 KEPT = ("restart_changes_nothing",)
 DOUBTED = ("no_doubtful_market",)
-STUCK = ("plans_ended", "nothing_reserved", "comes_to_rest")
+STUCK = ("plans_ended", "all_fills_booked", "nothing_reserved", "comes_to_rest")
 
 PLANTS: Mapping[str, Plant] = {
     "absence-believed-too-early": Plant('the first "does not exist" ends an order', MISSED, engine.AbsenceBelieved),
@@ -61,7 +61,7 @@ PLANTS: Mapping[str, Plant] = {
     ),
     "fee-asset-ignored": Plant("every fee is booked in the quote asset", BOOKED, engine.FeeAssetIgnored),
     "fill-applied-twice": Plant("stream and answer give a fill two names, and it is booked twice", BOOKED, engine.FillTwice),
-    "gap-ignored": Plant("a book goes on over a missing update", DOUBTED, engine.GapIgnored),
+    "gap-ignored": Plant("a book goes on over a missing update", ("gaps_are_doubted", *DOUBTED), engine.GapIgnored),
     "hedge-forgotten": Plant("a leg that fell short is neither mended nor hedged", LEFT, engine.HedgeForgotten),
     "hedge-on-the-wrong-side": Plant("what is missing is sold, what is left over is bought", LEFT, engine.HedgeOnWrongSide),
     "journal-forgotten-at-start": Plant("a start takes its snapshot and nothing after it", KEPT, engine.JournalForgotten),

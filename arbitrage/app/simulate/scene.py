@@ -23,6 +23,7 @@ from arbitrage.app.simulate.checkers import (
     booked_by_word,
     booked_truly,
     exposure_within_limits,
+    gaps_are_doubted,
     ledger_is_truth,
 )
 from arbitrage.app.simulate.disk import Disk
@@ -331,6 +332,8 @@ class Scene:
 
     def look(self) -> None:
         """Hold the rules that hold at every event."""
+        if self.house.is_running and not self.house.door.is_inside:
+            self.broken(gaps_are_doubted.__name__, gaps_are_doubted(self.case))
         if self.is_dirty and not self.house.door.is_inside:
             self.is_dirty = False
             for check in ON_EVENT:
