@@ -206,7 +206,7 @@ class Desk:
         if plan.last_choice is LegChoice.HOLD and not is_last and now_ns < next_look_ns:
             return []
         forbidden = self._forbidden(plan, now_ns)
-        case = Case(plan, left[0], quotes, self.settings, forbidden, now_ns, self.closed_venues)
+        case = Case(plan, left[0], quotes, self.settings, forbidden, now_ns, self.closed_venues, self._id_prefix)
         priced = [price_choices(msgspec.structs.replace(case, imbalance=item)) for item in left]
         mended = next((choices for choices in priced if choose(choices).order is not None), priced[0])
         choice = choose(mended)
@@ -253,8 +253,8 @@ class Desk:
 
     def _is_forgotten(self, client_order_id: ClientOrderId) -> bool:
         prefix, _, rest = client_order_id.partition("-")
-        number, _, _ = rest.partition("-")
-        is_ours = prefix in self._counters and number.isdecimal() and int(number) <= self._counters[prefix]
+        number, _, start = rest.partition("-")[0].partition("_")
+        is_ours = prefix in self._counters and number.isdecimal() and (bool(start) or int(number) <= self._counters[prefix])
         return is_ours and client_order_id not in self._orders
 
     def _rules(self, market: int) -> Instrument:

@@ -25,7 +25,7 @@ from arbitrage.ledger import worst_case
 from arbitrage.model.instruments import Venue
 from arbitrage.model.money import PPM, Asset, div_up
 from arbitrage.model.opportunities import LegChoice, PricedChoice
-from arbitrage.model.orders import ClientOrderId, Order, TimeInForce
+from arbitrage.model.orders import ClientOrderId, Order, PlanId, TimeInForce
 from arbitrage.model.settings import ExecutionSettings
 
 UNWATCHED_MS = 3_600_000
@@ -46,6 +46,8 @@ class Case(msgspec.Struct, frozen=True):
     now_ns: int
     closed_venues: Mapping[Venue, str]
     """Venues that take no orders from us now, and why."""
+    id_prefix: str
+    """What the ids of this start's orders begin with."""
 
     @property
     def hold_horizon_ms(self) -> int:
@@ -150,7 +152,7 @@ def _find_order(case: Case, way: Candidate) -> tuple[Order, dict[Asset, int]] | 
 
 def _order(case: Case, way: Candidate, price_e8: int, quantity_e8: int) -> Order:
     plan = case.plan
-    client_order_id = ClientOrderId(f"{plan.plan_id}-g{plan.attempts + 1}")
+    client_order_id = _order_id(plan.plan_id, plan.attempts + 1, case.id_prefix)
     assert all(client_order_id != worked.order.client_order_id for worked in plan.orders), "an id is never reused"
     return Order(
         client_order_id=client_order_id,
@@ -164,6 +166,18 @@ def _order(case: Case, way: Candidate, price_e8: int, quantity_e8: int) -> Order
         time_in_force=TimeInForce.IOC,
         valid_until_ns=case.now_ns + case.settings.order_validity_ms * NS_PER_MS,
     )
+
+
+def _order_id(plan_id: PlanId, attempt: int, id_prefix: str) -> ClientOrderId:
+    """Name an order after the start that sends it.
+
+    A plan of an earlier start may have had attempts that this one does not know: their ids are taken.
+    """
+    prefix, _, number = plan_id.rpartition("-")
+    assert number.isdecimal(), "plans are numbered"
+    start = prefix.partition("_")[2].partition("_")[0] or prefix
+    own = plan_id if prefix == id_prefix else f"{id_prefix}-{number}_{start}"
+    return ClientOrderId(f"{own}-g{attempt}")
 
 
 def _cost_e8(case: Case, deltas: dict[Asset, int]) -> int | None:

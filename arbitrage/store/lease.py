@@ -53,12 +53,14 @@ FROM leases LEFT JOIN lease_beats USING (env, session_id, epoch) WHERE env = $2 
 _TAKE = """INSERT INTO leases (env, session_id, epoch, holder, taken_at_ns) VALUES ($1, $2, $3::bigint + 1, $4, $5)
 ON CONFLICT (env, session_id) DO UPDATE SET epoch = greatest(leases.epoch, $3::bigint) + 1, holder = $4, taken_at_ns = $5
 WHERE leases.epoch = $6 RETURNING epoch"""
-_FIRST_BEAT = """INSERT INTO lease_beats VALUES ($1, $2, $3, 1, $4, $5, clock_timestamp())
+_NEW_BEAT = "(random() * 9e15)::bigint"
+"""Never counted on: a crash of the database may lose the last beats, and the number that was seen would come again."""
+_FIRST_BEAT = f"""INSERT INTO lease_beats VALUES ($1, $2, $3, 1, $4, $5, clock_timestamp())
 ON CONFLICT (env, session_id) DO UPDATE
-SET epoch = $3, beats = lease_beats.beats + 1, lasts_ms = $4, keeper = $5, beaten_at = clock_timestamp()
+SET epoch = $3, beats = {_NEW_BEAT}, lasts_ms = $4, keeper = $5, beaten_at = clock_timestamp()
 WHERE lease_beats.epoch <> $6 OR lease_beats.beats = $7::bigint RETURNING beats"""
-_BEAT = """WITH beaten AS (
-    UPDATE lease_beats SET beats = beats + 1, lasts_ms = $4, beaten_at = clock_timestamp()
+_BEAT = f"""WITH beaten AS (
+    UPDATE lease_beats SET beats = {_NEW_BEAT}, lasts_ms = $4, beaten_at = clock_timestamp()
     WHERE env = $1 AND session_id = $2 AND epoch = $3 RETURNING epoch
 ) SELECT leases.epoch, holder, EXISTS (SELECT FROM beaten) AS is_beaten FROM leases WHERE env = $1 AND session_id = $2"""
 _STANDS = """SELECT leases.epoch, holder, lease_beats.epoch = $3 AND $4::integer >= 0 AS is_beaten

@@ -1,5 +1,5 @@
 -- That the holder of a lease still lives, in a table of its own: the writer locks the row in `leases` while it writes.
--- Told apart by counting, not by clocks: whoever wants the lease watches that `beats` stands still (`store/lease.py`).
+-- Told by a number that is new with every beat, not by clocks: whoever wants the lease watches that `beats` stands still (`store/lease.py`).
 
 CREATE TABLE lease_beats (
     env        text        NOT NULL,

@@ -265,6 +265,26 @@ def test_fills_found_while_comparing_are_booked_once_and_told() -> None:
     assert sum(isinstance(fact, FillBooked) for fact in again.facts()) == len(booked)
 
 
+def test_an_order_that_mends_a_plan_of_an_earlier_start_bears_the_id_of_the_start_that_sends_it() -> None:
+    """An earlier start may have mended under ids that reached no database: they must not be used twice."""
+    world = started()
+    world.decide()
+    buy, *rest = world.placed()
+    again = world.reborn("tag_7_y")
+    again.connect(is_funded=False)
+    again.premium_books()
+    again.up()
+    again.fill(buy)
+    again.end(buy, buy.quantity_e8, OrderState.FILLED)
+    for order in rest:
+        again.end(order, 0)
+    mending = again.placed()
+    assert mending and all(order.plan_id == buy.plan_id for order in mending)
+    _, _, number = buy.plan_id.rpartition("-")
+    assert mending[0].client_order_id == f"tag_7_y-{number}_t-g1"
+    assert again.engine.desk.made(mending[0].client_order_id)
+
+
 def test_a_fill_that_the_journal_knew_is_not_told_as_one_that_was_not() -> None:
     world = started()
     world.decide()
