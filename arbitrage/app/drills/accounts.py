@@ -85,6 +85,7 @@ def _is_noted(scene: Scene, venue: str) -> bool:
 async def _clock_skew(scene: Scene) -> None:
     symbol = scene.books.pair.binance
     skew_ms = max(SKEW_MS, SKEW_FACTOR * scene.settings.market_data.clock_offset_ms_max)
+    scene.excuse("timestamp_ahead")  # when the clock is set right, a request that was signed by the wrong one is told so
     await scene.fault(f"Binance's clock goes {skew_ms} ms ahead", kind="skew", venue="binance", ms=skew_ms)
     off = "the offset is measured, and the venue is not traded on"
     await scene.soon(off, lambda: scene.doubt("binance", symbol) == Doubt.CLOCK_OFFSET.value, NOTICE_SECONDS)
