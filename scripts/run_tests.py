@@ -18,7 +18,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "engine")
 OUTER_JOBS = (
-    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "simulate", "integration", "daemon", "commands",
+    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "simulate", "integration", "daemon",
+    "commands",
 )  # fmt: skip
 WHOLE_PROCESS = {"daemon": ("test_daemon_*.py",), "commands": ("test_demo.py", "test_drills.py", "test_replay.py")}
 """Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
