@@ -69,7 +69,8 @@ def _settings(scenario: Scenario, dice: random.Random, slowness: int) -> Setting
             "instruments_reload_ms": dice.choice((4_000, 8_000)),
         }  # fmt: skip
     tree["market_data"] = {"symbol_age_ms_max": 2_500 * slowness, "link_age_ms_max": 3_000}
-    tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": dice.choice((20, 150)) * slowness**3}
+    resize_ms = dice.choice((20, 150)) * slowness**3
+    tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": resize_ms}
     tree["risk"] = {
         "notional_per_order_max": "5000", "notional_per_opportunity_max": str(dice.choice((800, 4_000))),
         "exposure_per_asset_max": "6000", "open_plans_max": dice.choice((1, 3)), "edge_ppm_min": 300,
