@@ -22,6 +22,7 @@ WHOLE_PROCESS = {
     "commands": ("test_demo.py", "test_drills.py", "test_replay.py"),
     "kills": ("test_killsweep.py",),
     "fencing": ("test_fencing.py",),
+    "faults": ("test_faults.py",),
     "backup": ("test_backup_house.py",),
 }
 """Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
@@ -30,7 +31,9 @@ OUTER_JOBS = (
 )  # fmt: skip
 UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench")
 """Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
-LONGEST = ("daemon", "commands", "integration", "kills", "simulate", "fencing", "backup", "sim", "strategy", "venues", "pains")
+LONGEST = (
+    "daemon", "commands", "integration", "kills", "simulate", "fencing", "faults", "backup", "sim", "strategy", "venues", "pains",
+)  # fmt: skip
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 """One more than cores: the tests of whole processes mostly wait."""

@@ -178,8 +178,10 @@ MESSAGES = (Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED, Kind
 PARTS_PPM = (0, 4_000, 20_000, 120_000)
 
 
-def draw(dice: random.Random, coins: Iterable[str], storm_ms: int, *, offer_every_ms: int) -> Strikes:
-    """Draw the whole weather of a life whose storm lasts so long."""
+def draw(
+    dice: random.Random, coins: Iterable[str], storm_ms: int, *, offer_every_ms: int, fault_share: float = 1.0
+) -> Strikes:
+    """Draw the whole weather of a life whose storm lasts so long; `fault_share` of the offers may meet faults."""
     names = tuple(coins)
     strikes: list[AnyStrike] = []
     at_ms = FIRST_MS + dice.randrange(500)
@@ -187,7 +189,7 @@ def draw(dice: random.Random, coins: Iterable[str], storm_ms: int, *, offer_ever
         ppm = dice.choice((-1, 1)) * dice.choice((9_000, 12_000, 18_000))
         strikes.append(Offer(at_ms, dice.choice(names), ppm, dice.randint(*OFFER_MS)))
         count = dice.choices((0, 1, 2, 3, 4), (1, 2, 3, 3, 2))[0]
-        for family in dice.choices(FAMILIES, WEIGHTS, k=count):
+        for family in dice.choices(FAMILIES, WEIGHTS, k=count if dice.random() < fault_share else 0):
             strikes += family(dice, at_ms)
         at_ms += int(offer_every_ms * dice.uniform(0.6, 1.5))
     return tuple(sorted(strikes, key=lambda strike: strike.at_ms))

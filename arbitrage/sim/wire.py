@@ -26,6 +26,7 @@ TICK_NS = 250 * MS_NS
 SKEW_SLACK_NS = 3_200 * MS_NS
 FLIPS_TRIED_MAX = 50
 BANNED, BANNED_WORD = 418, b'"status":418'
+CLOCK_WORD = b'"code":-1021'
 Heard = Callable[[Response | None], None]
 """Takes an answer, or None when the connection ended without one. Never called where nothing ever comes."""
 
@@ -76,6 +77,7 @@ class Line:
         self._down_ns = max(self._down_ns, wire.arrival_ns())
         if wire.is_banned and BANNED_WORD in payload:
             wire.tell_ban(self._down_ns)
+        wire.clock_refusals += CLOCK_WORD in payload
         wire.world.at(self._down_ns, partial(self._arrive, payload))
 
     def close(self, code: int, reason: str) -> None:
@@ -185,6 +187,8 @@ class Wire:
         """Told of every request that has arrived at the venue, before it is looked at."""
         self.on_leave: Callable[[str, bytes], None] = _ignore
         """Told of every request as it leaves the client: where to, and its body or message."""
+        self.clock_refusals = 0
+        """How often Binance said that a timestamp kept a request out: then alone it may come again."""
         self.told_ns: int | None = None
         """When the client was told of the newest ban; None while it was not."""
         self.jumped_ns = 0
@@ -312,6 +316,7 @@ class Wire:
         """Return an answer as it leaves: with the venue's own time in its header, and perhaps a bit flipped."""
         date = email.utils.formatdate((self.world.now_ns + self.faults.skew_ns()) / 1e9, usegmt=True)
         body = self.spoilt("rest", response.body)
+        self.clock_refusals += CLOCK_WORD in body
         return msgspec.structs.replace(response, body=body, headers=(*response.headers, ("Date", date)))
 
     def _tick(self) -> None:

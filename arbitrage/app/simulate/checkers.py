@@ -135,7 +135,7 @@ def written_first(case: Case, leaving: Leaving) -> str:
 def placed_once(case: Case, leaving: Leaving) -> str:
     """An order leaves once; once more only where Binance said that a timestamp kept it out."""
     name = leaving.order.client_order_id
-    may_repeat = leaving.venue == "binance" and case.sites["binance"].faults.counts["skew"] > 0
+    may_repeat = leaving.venue == "binance" and case.wires["binance"].clock_refusals > 0
     return f"{name} leaves again" if case.evidence.left[name] > 1 + may_repeat else ""
 
 

@@ -56,7 +56,8 @@ class Seen(msgspec.Struct):
     """Last update that follows without a gap; None while the book cannot be whole (Binance)."""
     waiting: list[tuple[int, int]] = []
     wrong: int = 0
-    """Updates since one came whose id the venue never gave; nobody can know that from the first."""
+    """Updates since one came whose id the venue never gave, as long as that is ahead of them: nobody can know it at once."""
+    wrong_id: int = 0
 
     def begin(self) -> None:
         """Start from nothing."""
@@ -65,10 +66,15 @@ class Seen(msgspec.Struct):
 
     def diff(self, first_id: int, last_id: int, newest_id: int) -> None:
         """Take one update; `newest_id` is the venue's own, now."""
-        if self.wrong or last_id > newest_id:
+        if self.cursor is not None and last_id > newest_id and first_id <= self.cursor + 1:
+            self.wrong, self.wrong_id = 1, last_id
+        elif self.wrong and last_id <= self.wrong_id:
             self.wrong += 1
             if self.wrong > WRONG_MAX:
-                self.cursor = None
+                self.begin()
+                self.waiting = [(first_id, last_id)]
+        elif self.wrong:
+            self.wrong, self.cursor = 0, last_id
         elif self.cursor is None:
             self.waiting.append((first_id, last_id))
             del self.waiting[:-DIFFS_WAITING_MAX]
@@ -78,15 +84,16 @@ class Seen(msgspec.Struct):
         else:
             self.cursor = max(self.cursor, last_id)
 
-    def snapshot(self, last_id: int) -> None:
+    def snapshot(self, last_id: int, newest_id: int) -> None:
         """Take a picture: what waits goes on from it, or not."""
         waiting, self.waiting = self.waiting, []
         self.wrong = 0
         if self.cursor is not None and self.cursor >= last_id:
             return
         self.cursor = last_id
-        for first_id, newest_id in waiting:
-            self.diff(first_id, newest_id, newest_id)
+        for first_id, reached_id in waiting:
+            if reached_id > last_id:
+                self.diff(first_id, reached_id, newest_id)
 
 
 class Evidence:
@@ -214,7 +221,7 @@ class Evidence:
                     self.seen[market].at_ns = at_ns
                     self.seen[market].diff(event.first_id, event.last_id, self._newest_id(market))
                 case BookSnapshot(market=market):
-                    self.seen[market].snapshot(event.last_id)
+                    self.seen[market].snapshot(event.last_id, self._newest_id(market))
                 case BookFull(at_ns=at_ns, market=market):
                     self.seen[market].at_ns = at_ns
                     self.seen[market].cursor = 0

@@ -67,6 +67,8 @@ START_NS = 1_760_000_000 * S_NS
 LOOK_NS = 500 * MS_NS
 QUIET_NS = 3 * S_NS
 """Nothing is under way for so long, which is longer than the engine waits before it hedges what is left over."""
+CLOCK_SEEN_NS = 20 * S_NS
+"""So long after a start with a wall clock that is far off, somebody sees it."""
 REST_NS_MAX = 240 * S_NS
 """So long after the last fault a life may take to become quiet: a ban of Upbit's holds for a minute, the next one longer."""
 
@@ -196,11 +198,11 @@ class Scene:
         self.disk.is_full = False
         self.disk.database_back()
         self.house.doom = None
-        self._set_clock_right()
+        self.set_clock_right()
         for coin in {strike.coin for strike in self.story.strikes if isinstance(strike, Offer)}:
             self.town.offer(coin, 0)
 
-    def _set_clock_right(self) -> None:
+    def set_clock_right(self) -> None:
         """Let somebody set a wall clock right that is far off, and start the daemon again, whose time is from its start."""
         house = self.house
         if abs(house.wall_ns) <= S_NS:
@@ -398,6 +400,8 @@ class _Watch:
         scene.evidence.settings = house.trading
         if scene.world.is_traced:
             scene.world.tell("daemon", f"start {house.epoch}")
+        if house.wall_ns:
+            scene.world.at(scene.world.now_ns + CLOCK_SEEN_NS, scene.set_clock_right)
 
     def on_crash(self) -> None:
         scene = self._scene

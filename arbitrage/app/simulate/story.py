@@ -16,6 +16,8 @@ STORM_MS = 11_000
 OFFER_EVERY_MS = 2_500
 INVENTORY_VALUE = 60_000
 """In USDT, of each asset at each venue, and as much again for each minute: what runs out is an operator's to move."""
+LONG_MS, LONG_FAULT_SHARE = 60_000, 0.15
+"""A long life has its faults further apart, or it would be down most of the time; and slower books, for its cost."""
 FEES: dict[str, dict[str, Any]] = {
     "binance": {"maker_ppm": 1_000, "taker_ppm": 1_000, "payment": "received"},
     "upbit": {"maker_ppm": 500, "taker_ppm": 500, "payment": "quote"},
@@ -49,13 +51,15 @@ def tell_story(seed: int, shape: Shape) -> Story:
     coins = shape.coins or dice.choice((1, 1, 1, 2))
     has_bnb = dice.random() < 0.12
     scenario = town_scenario(coins, value=INVENTORY_VALUE * (1 + shape.storm_ms // 60_000), has_bnb=has_bnb)
-    settings = _settings(scenario, dice)
-    offer_every_ms = max(500, OFFER_EVERY_MS // max(1, coins // 2))
-    strikes = draw(dice, COINS[:coins], shape.storm_ms, offer_every_ms=offer_every_ms)
-    return Story(seed, scenario, settings, strikes, shape.storm_ms, dice.choice((800, 1_200)), has_bnb)
+    is_long = shape.storm_ms >= LONG_MS
+    settings = _settings(scenario, dice, slowness=2 if is_long else 1)
+    share = LONG_FAULT_SHARE if is_long else 1.0
+    strikes = draw(dice, COINS[:coins], shape.storm_ms, offer_every_ms=OFFER_EVERY_MS, fault_share=share)
+    requote_ms = dice.choice((800, 1_200)) * (2 if is_long else 1)
+    return Story(seed, scenario, settings, strikes, shape.storm_ms, requote_ms, has_bnb)
 
 
-def _settings(scenario: Scenario, dice: random.Random) -> Settings:
+def _settings(scenario: Scenario, dice: random.Random, slowness: int) -> Settings:
     """Return a configuration whose patience is drawn, and short enough for a short life."""
     tree: dict[str, Any] = scenario.settings() | {"mode": "live"}
     for name, section in tree["venues"].items():
@@ -64,8 +68,9 @@ def _settings(scenario: Scenario, dice: random.Random) -> Settings:
             "account_url": "ws://127.0.0.1:1", "clock_measure_ms": 2_000, "silence_ms_max": 4_000, "book_levels": 5,
             "instruments_reload_ms": dice.choice((4_000, 8_000)),
         }  # fmt: skip
-    tree["market_data"] = {"symbol_age_ms_max": 2_500, "link_age_ms_max": 3_000}
-    tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": dice.choice((20, 150))}
+    tree["market_data"] = {"symbol_age_ms_max": 2_500 * slowness, "link_age_ms_max": 3_000}
+    resize_ms = dice.choice((20, 150)) * slowness**3
+    tree["strategy"] |= {"price_slack_ppm": dice.choice((100, 1_000)), "resize_interval_ms": resize_ms}
     tree["risk"] = {
         "notional_per_order_max": "5000", "notional_per_opportunity_max": str(dice.choice((800, 4_000))),
         "exposure_per_asset_max": "6000", "open_plans_max": dice.choice((1, 3)), "edge_ppm_min": 300,
