@@ -32,7 +32,8 @@ OUTER_JOBS = (
 UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench")
 """Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
 LONGEST = (
-    "daemon", "commands", "integration", "kills", "simulate", "fencing", "faults", "backup", "sim", "strategy", "venues", "pains",
+    "daemon", "commands", "integration", "kills", "simulate", "fencing", "faults", "backup", "sim", "strategy",
+    "venues", "pains",
 )  # fmt: skip
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
