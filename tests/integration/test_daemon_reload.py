@@ -172,7 +172,7 @@ def test_health_passes_and_the_monitor_shows_the_six_figures(watched: tuple[Hous
     assert HealthSettings().redis_latency_ms_max == 30 and HealthSettings().loop_latency_ms_max == 100
     health = house.script("healthcheck.py")
     assert (health.returncode, health.stderr) == (0, ""), health.stdout
-    assert health.stdout.splitlines()[-1] == "PASSED" and len(health.stdout.splitlines()) == 8
+    assert health.stdout.splitlines()[-1] == "PASSED" and len(health.stdout.splitlines()) == 9
     said = json.loads(house.script("healthcheck.py", "--json").stdout)
     assert said["passed"] and said["checks"][0]["name"] == "Redis"
     monitor = house.script("tools/monitor.py", "--metrics", "--once", "--json")
