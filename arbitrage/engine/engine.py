@@ -250,6 +250,7 @@ class Engine:
         silence = self.judge.silence
         silenced = {Venue(venue): silence for venue, _ in self.markets} if silence else {}
         self.desk.closed_venues = {**self.reconciler.links_down(), **silenced}
+        self.desk.unproved_venues = self.reconciler.unproved()
         self.judge.untradable = {**self.reconciler.untradable(), **silenced}
         assert self.desk.closed_venues.keys() <= self.judge.untradable.keys(), "what takes no order takes no entry"
 

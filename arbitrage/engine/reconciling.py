@@ -65,6 +65,12 @@ class Reconciler:
         """Return the venues where nothing is entered: their link is down, or their account was not compared since it came."""
         return {each.venue: each.standing_text() for each in self.accounts.values() if not (each.is_up and each.is_compared)}
 
+    def unproved(self) -> dict[Venue, str]:
+        """Return the venues whose account was not compared since the start, or differs from the ledger, and why."""
+        accounts = self.accounts.values()
+        found = {each.venue: each.standing_text() for each in accounts if not each.was_compared}
+        return found | {each.venue: "; ".join(map(str, each.differences.values())) for each in accounts if each.differences}
+
     def differences(self) -> tuple[str, ...]:
         """Name every difference that waits to be accepted."""
         return tuple(name for account in self.accounts.values() for name in account.differences)

@@ -51,6 +51,8 @@ class Desk:
         self.settings = settings
         self.closed_venues: Mapping[Venue, str] = {}
         """Venues whose order entry is not to be used now, and why; told by the engine, which hears their links."""
+        self.unproved_venues: Mapping[Venue, str] = {}
+        """Venues whose account does not say what we believe, or was not asked since the start, and why."""
         self._lookup = instrument
         self._id_prefix = id_prefix
         self._plans: dict[PlanId, WorkedPlan] = {}
@@ -216,12 +218,19 @@ class Desk:
             return [decided, Append(OrderIntended(now_ns, choice.order)), PlaceOrder(choice.order)]
         return [decided, *closing.close(plan, left, now_ns, quotes)] if is_last else [decided]
 
+    def _is_own(self, plan: WorkedPlan) -> bool:
+        """Tell whether this start opened a plan. Of another's plan orders may have been sent that no journal of ours holds."""
+        return plan.plan_id.rpartition("-")[0] == self._id_prefix
+
     def _forbidden(self, plan: WorkedPlan, now_ns: int) -> str:
         if self._is_killed:
             return "the kill switch is on"
         if now_ns >= plan.deadline_ns:
             return "the plan's deadline has passed"
         assert plan.is_settled, "an unanswered order may still fill"
+        unproved = [self.unproved_venues.get(worked.order.venue, "") for worked in plan.orders]
+        if any(unproved) and not self._is_own(plan):
+            return next(filter(None, unproved))
         return "the governor's attempts are used up" if plan.attempts >= self.settings.governor_attempts_max else ""
 
     def _imbalances(self, plan: WorkedPlan, quotes: Quotes) -> list[Imbalance]:

@@ -12,11 +12,11 @@ from arbitrage.engine.reconciling import ANSWER_NS_MAX, SUSPICIONS_MAX, VAIN_MAX
 from arbitrage.engine.viewing import view_of
 from arbitrage.model.effects import Append, QueryOrder
 from arbitrage.model.events import AccountRead, CommandKind, DifferenceFound, Funded, OrderAbsent, OrderAccepted
-from arbitrage.model.facts import FillBooked, OrderChanged, ResidueWrittenOff
+from arbitrage.model.facts import FillBooked, LegDecided, OrderChanged, ResidueWrittenOff
 from arbitrage.model.instruments import Node, Side
 from arbitrage.model.money import E8, Asset
-from arbitrage.model.opportunities import Approved, Refusal, Refused
-from arbitrage.model.orders import OrderState
+from arbitrage.model.opportunities import Approved, LegChoice, Refusal, Refused
+from arbitrage.model.orders import Order, OrderState
 
 SECOND_NS = 1_000 * MS
 
@@ -265,8 +265,8 @@ def test_fills_found_while_comparing_are_booked_once_and_told() -> None:
     assert sum(isinstance(fact, FillBooked) for fact in again.facts()) == len(booked)
 
 
-def test_an_order_that_mends_a_plan_of_an_earlier_start_bears_the_id_of_the_start_that_sends_it() -> None:
-    """An earlier start may have mended under ids that reached no database: they must not be used twice."""
+def short_of_a_leg() -> tuple[AccountWorld, Order]:
+    """Return a start whose inherited plan bought and did not sell, with accounts as its ledger says; and the purchase."""
     world = started()
     world.decide()
     buy, *rest = world.placed()
@@ -278,11 +278,36 @@ def test_an_order_that_mends_a_plan_of_an_earlier_start_bears_the_id_of_the_star
     again.end(buy, buy.quantity_e8, OrderState.FILLED)
     for order in rest:
         again.end(order, 0)
+    again.balances = {node: again.engine.ledger.total_e8(node) for node in again.engine.ledger.nodes()}
+    assert not again.placed(), "the accounts may tell of orders that no journal of ours holds"
+    return again, buy
+
+
+def test_an_order_that_mends_a_plan_of_an_earlier_start_bears_the_id_of_the_start_that_sends_it() -> None:
+    """An earlier start may have mended under ids that reached no database: they must not be used twice."""
+    again, buy = short_of_a_leg()
+    again.wait(1)
+    again.read()
+    again.wake(1_000)
     mending = again.placed()
     assert mending and all(order.plan_id == buy.plan_id for order in mending)
     _, _, number = buy.plan_id.rpartition("-")
     assert mending[0].client_order_id == f"tag_7_y-{number}_t-g1"
     assert again.engine.desk.made(mending[0].client_order_id)
+
+
+def test_a_leg_of_an_earlier_start_is_not_mended_while_an_account_says_that_somebody_did() -> None:
+    again, buy = short_of_a_leg()
+    sold = Node(BINANCE, BTC)
+    again.balances[sold] -= buy.quantity_e8
+    for _ in range(3):
+        again.wait(1)
+        again.read()
+        again.wake(1_000)
+    assert again.engine.differences() == ("binance-BTC",) and not again.placed()
+    decided = [fact for fact in again.facts() if isinstance(fact, LegDecided)]
+    assert decided and decided[-1].choice is LegChoice.HOLD
+    assert "binance BTC: ledger" in decided[-1].alternatives[0].reason
 
 
 def test_a_fill_that_the_journal_knew_is_not_told_as_one_that_was_not() -> None:

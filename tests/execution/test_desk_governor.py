@@ -27,6 +27,7 @@ from desk_world import (
 )
 
 from arbitrage.execution.balance import beyond
+from arbitrage.execution.desk import Desk
 from arbitrage.ledger import worst_case
 from arbitrage.model.effects import Append
 from arbitrage.model.events import Funded, OrderUnanswered
@@ -539,6 +540,34 @@ def test_no_order_goes_to_a_venue_whose_account_link_is_down() -> None:
     house.hear(end(back, 0), end(sell, 0))
     assert reasons(house)[LegChoice.COMPLETE] == "upbit: the private stream is silent"
     assert house.decisions()[-1].choice is LegChoice.REVERSE
+
+
+def test_a_leg_that_an_earlier_start_left_waits_until_the_accounts_say_that_nobody_mended_it() -> None:
+    house = House()
+    house.desk.unproved_venues = {UPBIT: "its account is being compared"}
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    heir = Desk(house.desk.settings, lambda market: INSTRUMENTS[market], "heir")
+    for fact in house.facts:
+        heir.apply(fact)
+    heir.unproved_venues, house.desk = house.desk.unproved_venues, heir
+    house.hear(end(back, 0), end(sell, 0))
+    assert {reasons(house)[way] for way in (LegChoice.COMPLETE, LegChoice.REVERSE)} == {"its account is being compared"}
+    assert house.decisions()[-1].choice is LegChoice.HOLD and len(house.sent) == 3
+    heir.unproved_venues = {}
+    house.advance(SECOND)
+    assert house.decisions()[-1].choice is not LegChoice.HOLD and len(house.sent) == 4
+
+
+def test_the_legs_that_this_start_left_wait_for_no_account() -> None:
+    house = House()
+    house.desk.unproved_venues = {UPBIT: "its account is being compared"}
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+    assert house.decisions()[-1].choice is not LegChoice.HOLD and len(house.sent) == 4
 
 
 def test_a_plan_is_naked_from_the_moment_a_leg_falls_short_or_is_unknown() -> None:

@@ -56,7 +56,7 @@ def _decisions(house: House, twin: Engine, what: str) -> str:
     first, now_ns = house.engine, house.life.now_ns()
     if not first.quotes.now_ns:
         return ""  # it has just come up and never valued anything
-    twin.desk.closed_venues = first.desk.closed_venues
+    twin.desk.closed_venues, twin.desk.unproved_venues = first.desk.closed_venues, first.desk.unproved_venues
     for ahead_ms in LOOKS_MS:
         at_ns = now_ns + ahead_ms * MS_NS
         wanted, offered = (msgspec.json.encode(desk.advance(at_ns, first.quotes)) for desk in (first.desk, twin.desk))
