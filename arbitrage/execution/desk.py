@@ -39,8 +39,10 @@ from arbitrage.model.settings import ExecutionSettings
 CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 """What both venues take: Binance `newClientOrderId` and Upbit `identifier`."""
 ID_PREFIX = re.compile(r"[A-Za-z0-9_]{1,20}")
+INHERITED = "x"
+"""Stands before the number of an order that mends a plan of an earlier start; its count is kept beside that of the plans."""
 ID_PREFIXES_KEPT = 1_000
-"""Id prefixes (one for each start) whose highest plan number stays known."""
+"""Id prefixes (one or two for each start) whose highest number stays known."""
 
 
 class Desk:
@@ -206,7 +208,8 @@ class Desk:
         if plan.last_choice is LegChoice.HOLD and not is_last and now_ns < next_look_ns:
             return []
         forbidden = self._forbidden(plan, now_ns)
-        case = Case(plan, left[0], quotes, self.settings, forbidden, now_ns, self.closed_venues)
+        order_id = self._governor_id(plan)
+        case = Case(plan, left[0], quotes, self.settings, forbidden, now_ns, self.closed_venues, order_id)
         priced = [price_choices(msgspec.structs.replace(case, imbalance=item)) for item in left]
         mended = next((choices for choices in priced if choose(choices).order is not None), priced[0])
         choice = choose(mended)
@@ -215,6 +218,18 @@ class Desk:
             assert not is_last, "no order past the last attempt or the deadline"
             return [decided, Append(OrderIntended(now_ns, choice.order)), PlaceOrder(choice.order)]
         return [decided, *closing.close(plan, left, now_ns, quotes)] if is_last else [decided]
+
+    def _governor_id(self, plan: WorkedPlan) -> ClientOrderId:
+        """Return the id of the next order that mends a plan. For a plan of an earlier start it is this start's own.
+
+        That start may have sent an order which no disk took down: its number would be given again, to another intention.
+        """
+        own, _, _ = plan.plan_id.rpartition("-")
+        assert own, "a plan's id begins with the prefix of its start"
+        if own == self._id_prefix:
+            return ClientOrderId(f"{plan.plan_id}-g{plan.attempts + 1}")
+        series = f"{self._id_prefix}-{INHERITED}"
+        return ClientOrderId(f"{series}{self._counters.get(series, 0) + 1}")
 
     def _forbidden(self, plan: WorkedPlan, now_ns: int) -> str:
         if self._is_killed:
@@ -254,6 +269,8 @@ class Desk:
     def _is_forgotten(self, client_order_id: ClientOrderId) -> bool:
         prefix, _, rest = client_order_id.partition("-")
         number, _, _ = rest.partition("-")
+        if number.startswith(INHERITED):
+            prefix, number = f"{prefix}-{INHERITED}", number.removeprefix(INHERITED)
         is_ours = prefix in self._counters and number.isdecimal() and int(number) <= self._counters[prefix]
         return is_ours and client_order_id not in self._orders
 
@@ -272,6 +289,9 @@ class Desk:
             case OrderIntended(order=order):
                 plan = self._plans[order.plan_id]
                 plan.attempts += 1
+                series, is_inherited, count = order.client_order_id.partition(f"-{INHERITED}")
+                if is_inherited:
+                    self._count(series + is_inherited, int(count))
                 self._add_order(plan, order, fact.at_ns)
             case OrderChanged(client_order_id=client_order_id) if client_order_id in self._orders:
                 plan, worked = self._orders[client_order_id]
@@ -305,8 +325,11 @@ class Desk:
         for order in fact.orders:
             self._add_order(plan, order, fact.at_ns)
         prefix, _, number = fact.plan_id.rpartition("-")
-        highest = max(int(number), self._counters.pop(prefix, 0))
-        self._counters[prefix] = highest
+        self._count(prefix, int(number))
+
+    def _count(self, series: str, number: int) -> None:
+        highest = max(number, self._counters.pop(series, 0))
+        self._counters[series] = highest
         if len(self._counters) > ID_PREFIXES_KEPT:
             del self._counters[next(iter(self._counters))]
 

@@ -46,6 +46,8 @@ class Case(msgspec.Struct, frozen=True):
     now_ns: int
     closed_venues: Mapping[Venue, str]
     """Venues that take no orders from us now, and why."""
+    order_id: ClientOrderId
+    """The id of the order that may come of it: one at most."""
 
     @property
     def hold_horizon_ms(self) -> int:
@@ -149,8 +151,7 @@ def _find_order(case: Case, way: Candidate) -> tuple[Order, dict[Asset, int]] | 
 
 
 def _order(case: Case, way: Candidate, price_e8: int, quantity_e8: int) -> Order:
-    plan = case.plan
-    client_order_id = ClientOrderId(f"{plan.plan_id}-g{plan.attempts + 1}")
+    plan, client_order_id = case.plan, case.order_id
     assert all(client_order_id != worked.order.client_order_id for worked in plan.orders), "an id is never reused"
     return Order(
         client_order_id=client_order_id,

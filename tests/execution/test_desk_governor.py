@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from desk_world import (
     BINANCE,
@@ -27,14 +28,15 @@ from desk_world import (
 )
 
 from arbitrage.execution.balance import beyond
+from arbitrage.execution.desk import Desk
 from arbitrage.ledger import worst_case
-from arbitrage.model.effects import Append
+from arbitrage.model.effects import Append, Report
 from arbitrage.model.events import Funded, OrderUnanswered
-from arbitrage.model.facts import KillSwitched, OrderIntended
+from arbitrage.model.facts import KillSwitched, LegDecided, OrderChanged, OrderIntended
 from arbitrage.model.instruments import Node, Side
 from arbitrage.model.money import E8, notional_down_e8
 from arbitrage.model.opportunities import LegChoice, PlanState
-from arbitrage.model.orders import Order, OrderState
+from arbitrage.model.orders import ClientOrderId, Order, OrderState
 from arbitrage.model.settings import ExecutionSettings
 
 
@@ -83,6 +85,36 @@ def test_completing_sells_what_is_too_much_on_the_leg_that_fell_short() -> None:
     assert order.quantity_e8 == E8 // 10 - E8 // 10_000
     assert order.price_e8 == 72_000_000 * E8 * 98 // 100, "the worst price allowed: two per cent under the plan's own limit"
     assert order.client_order_id == "t1-1-g1"
+
+
+def test_a_plan_of_an_earlier_start_is_mended_under_ids_of_this_one() -> None:
+    """The start before may have sent an order that no disk took down: its id must not stand for another intention."""
+    house = naked()
+    lost = governed(house)
+    facts = [fact for fact in house.facts if not isinstance(fact, OrderIntended | LegDecided)]
+    house.desk = Desk(ExecutionSettings(), INSTRUMENTS.__getitem__, "t2")
+    for fact in facts:
+        house.desk.apply(fact)
+    ids = []
+    for _ in range(2):
+        decided, intended, *_ = house.desk.advance(house.now_ns, house.books)
+        assert isinstance(intended, Append) and isinstance(intended.fact, OrderIntended)
+        order = intended.fact.order
+        ids.append(order.client_order_id)
+        for effect in (decided, intended):
+            assert isinstance(effect, Append)
+            house.desk.apply(effect.fact)
+        house.desk.apply(OrderChanged(house.now_ns, order.client_order_id, OrderState.REJECTED, 0, "refused"))
+    assert ids == ["t2-x1", "t2-x2"] and lost.client_order_id not in ids
+    assert house.desk.made(ClientOrderId("t2-x1"))
+
+
+def test_a_fill_of_a_forgotten_order_that_mended_an_earlier_starts_plan_is_not_booked() -> None:
+    house = House(id_prefix="t2")
+    house.desk.restore(msgspec.structs.replace(house.desk.snapshot(), counters={"t1": 1, "t2-x": 1}))
+    fill = filled(msgspec.structs.replace(naked().sent[0], client_order_id=ClientOrderId("t2-x1")), "late", E8 // 10)
+    (report,) = house.desk.on_event(fill)
+    assert isinstance(report, Report) and report.code == "fill_too_old"
 
 
 def test_a_plan_that_the_governor_made_even_is_recovered_with_the_profit_of_its_fills() -> None:

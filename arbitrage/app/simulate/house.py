@@ -85,6 +85,8 @@ class House:
         self.feeds: dict[str, Feed] = {}
         self.is_running = False
         self.epoch = 0
+        self.id_prefix = ""
+        """What the order ids of this life begin with."""
         self.doom: Crash | None = None
         """How it will die."""
         self.wall_ns = 0
@@ -106,7 +108,7 @@ class House:
         ground, life = self.ground, self.life
         settings, disk = ground.settings, ground.disk
         accounts = tuple(Venue(name) for name in settings.venues)
-        prefix = id_prefix(ENVIRONMENT, settings.session_name, self.epoch, life.now_ns())
+        prefix = self.id_prefix = id_prefix(ENVIRONMENT, settings.session_name, self.epoch, life.now_ns())
         disk.recover()
         self.engine = ground.parts.engine(self.trading, settings.market_symbols, id_prefix=prefix, account_venues=accounts)
         life.not_before(self._restore(self.engine))

@@ -45,7 +45,8 @@ def _compare(house: House, now: Snapshot, kept: Snapshot | None, what: str) -> s
 def _restored(house: House, kept: Snapshot | None) -> Engine:
     ground, first = house.ground, house.engine
     facts = ground.disk.facts_after(kept.journal_sequence if kept is not None else 0)
-    twin = ground.parts.engine(first.settings, first.markets, id_prefix="twin", account_venues=tuple(first.reconciler.accounts))
+    accounts = tuple(first.reconciler.accounts)
+    twin = ground.parts.engine(first.settings, first.markets, id_prefix=house.id_prefix, account_venues=accounts)
     twin.restore(kept, facts)
     return twin
 
