@@ -6,7 +6,7 @@ to be compared with that. Four occasions: a plan opens, an order leaves, somethi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 
 import msgspec
 
@@ -18,6 +18,7 @@ from arbitrage.model.facts import PlanOpened
 from arbitrage.model.instruments import Node, Side, Venue
 from arbitrage.model.money import E8, Asset, format_e8, parse_e8
 from arbitrage.model.orders import ClientOrderId, Fill, Order
+from arbitrage.sim.exchange.exchange import Exchange
 from arbitrage.sim.exchange.nouns import Execution, HeldOrder
 from arbitrage.sim.server.upbit_orders import uuid_of
 from arbitrage.sim.sites import Sites
@@ -224,15 +225,20 @@ def ledger_is_truth(case: Case) -> str:
 
 
 def all_fills_booked(case: Case) -> str:
-    """The fills in the journal are the venues' executions: none more, none less (what each says, `booked_truly` holds)."""
+    """The fills in the journal are the venues' executions: none more, none less (what each says, `booked_truly` holds).
+
+    An order of which no record survived is a difference of the account, which `ledger_is_truth` follows to its end.
+    """
     truth: dict[tuple[str, str, str], tuple[HeldOrder, Execution]] = {}
     for venue, site in case.sites.items():
         for order in site.exchange.orders():
             for execution in order.executions:
                 truth[(venue, order.request.symbol, _trade_id(venue, execution))] = (order, execution)
+    lost = case.evidence.lost_orders
     booked = {(*case.evidence.markets[fill.market], fill.trade_id) for fill in case.evidence.fills.values()}
     for key in sorted(truth.keys() - booked):
-        return f"{key[0]}: a fill of {truth[key][0].request.client_id} was never booked"
+        if truth[key][0].request.client_id not in lost:
+            return f"{key[0]}: a fill of {truth[key][0].request.client_id} was never booked"
     return next((f"{key[0]}: fill {key[2]} never happened" for key in sorted(booked - truth.keys())), "")
 
 
@@ -307,9 +313,20 @@ def uneven(case: Case) -> dict[str, float]:
         for asset in account.assets():
             held_e8 = account.free_e8(asset) + account.locked_e8(asset)
             changes[asset] = changes.get(asset, 0) + held_e8 - account.granted_e8(asset)
+        for asset, amount_e8 in _unrecorded(site.exchange, case.evidence.lost_orders):
+            changes[asset] = changes.get(asset, 0) - amount_e8
     for asset, amount_e8 in case.evidence.written_off_e8.items():
         changes[asset] = changes.get(asset, 0) - amount_e8
     return {asset: e8 / E8 * case.town.price(asset) for asset, e8 in changes.items() if asset != REPORTING and e8}
+
+
+def _unrecorded(exchange: Exchange, lost: Set[ClientOrderId]) -> Iterator[tuple[str, int]]:
+    """Yield what orders moved of which no record survived: differences, until a person accepts them."""
+    for order in exchange.orders() if lost else ():
+        if order.request.client_id in lost:
+            rules, sign = exchange.rules(order.request.symbol), 1 if order.request.side is Side.BUY else -1
+            yield rules.base, sign * order.executed_e8
+            yield rules.quote, -sign * order.executed_quote_e8
 
 
 def _trade_id(venue: str, execution: Execution) -> str:

@@ -133,6 +133,8 @@ class Evidence:
         """The operator's word that a difference may be booked is being said."""
         self.lost_facts = 0
         """Facts that no disk took before a crash."""
+        self.lost_orders: set[ClientOrderId] = set()
+        """Orders that left and that no disk took down: nobody knows them after the next start."""
         self.unwritten: list[Fact] = []
 
     # -- the daemon's word --------------------------------------------------------------------------------------
@@ -192,6 +194,7 @@ class Evidence:
     def on_crash(self) -> None:
         """The process is gone: what it had not written is lost, what it approved is known from its journal alone."""
         self.lost_facts += len(self.unwritten)
+        self.lost_orders |= {fact.order.client_order_id for fact in self.unwritten if isinstance(fact, OrderIntended)}
         lost = {fact.plan_id for fact in self.unwritten if isinstance(fact, PlanOpened)}
         self.closed -= {fact.outcome.plan_id for fact in self.unwritten if isinstance(fact, PlanClosed)}
         self.plans = {name: plan for name, plan in self.plans.items() if name not in lost}
