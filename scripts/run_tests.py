@@ -36,8 +36,8 @@ LONGEST = (
     "venues", "pains",
 )  # fmt: skip
 """Begun first, so that all workers end together."""
-WORKERS = min(4, (os.cpu_count() or 1) + 2)
-"""Two more than cores: the tests of whole processes mostly wait."""
+WORKERS = min(4, (os.cpu_count() or 1) + 1)
+"""One more than cores: the tests of whole processes mostly wait, and with two more they starve each other."""
 OUTER_PERCENT_MIN = 85
 PURE_PERCENT_MIN = 100
 JOB_TIMEOUT_S = 1_800

@@ -105,7 +105,8 @@ class World:
 
     def balance(self, asset: str) -> tuple[str, str]:
         rows = {row["currency"]: row for row in self.ask("GET", "/v1/accounts")}
-        return rows[asset]["balance"], rows[asset]["locked"]
+        row = rows.get(asset, {"balance": "0", "locked": "0"})  # what is all sold has no row
+        return row["balance"], row["locked"]
 
     def listen(self, *wishes: dict, form: str = "DEFAULT", key: ApiKey = KEY):
         """Connect to the private stream and subscribe."""
