@@ -30,5 +30,5 @@ def session_tag(env: str, session_name: str) -> str:
 
 
 def id_prefix(env: str, session_name: str, epoch: int, at_ns: int) -> str:
-    """Make a start's prefix of order ids: at most 20 characters, of its own at every start."""
+    """Make a start's prefix of order ids: at most 20 characters for 1,679,615 starts, of its own at every start."""
     return f"{session_tag(env, session_name)}_{base36(epoch)}_{base36(at_ns // 1_000_000)}"
