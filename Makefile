@@ -43,7 +43,7 @@ soak: $(VENV)/.run ## Live simulated lives until stopped, each out of a seed; SE
 	@$(BIN)/arbitrage simulate --soak $(SECONDS) --start -1 --jobs $(JOBS) $(ARGS)
 
 killsweep: $(VENV)/.dev ## Kill the daemon KILLS times (500), compare with the exchanges' truth each tenth; options in ARGS, such as ARGS="--seed 7"
-	@$(BIN)/python scripts/reliability/killsweep.py --kills $(KILLS) $(ARGS)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/killsweep.py --kills $(KILLS) $(ARGS)
 
 fencing: $(VENV)/.dev ## Lose the daemon that trades ROUNDS times (100): never two at once; options in ARGS, such as ARGS="--seed 7 --kind frozen"
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/reliability/fencing.py --rounds $(ROUNDS) $(ARGS)

@@ -39,8 +39,8 @@ class Connections:
     """Every session, by venue."""
 
     def __init__(self, settings: Settings, keys: Mapping[str, Credentials], clock: Clock, bans: BanFile) -> None:
+        self.bans = bans
         self._clock = clock
-        self._bans = bans
         self._early: list[VenueEvent] = []
         self._early_dropped = 0
         self._sink: Sink = self._keep_early
@@ -89,7 +89,7 @@ class Connections:
 
     async def _check(self, name: str) -> list[str]:
         """Ask one venue; return what is definitely against its key, and remember what could not be asked."""
-        banned_ns = self._bans.until_ns(name) - self._clock()
+        banned_ns = self.bans.until_ns(name) - self._clock()
         reasons: list[str] = [Unasked(f"this address is banned for {banned_ns / 1e9:.0f} s more")]
         if banned_ns <= 0:
             try:
@@ -132,7 +132,7 @@ class Connections:
         held = {name: feed.requests_held_until_ns for name, feed in self.feeds.items()}
         for name, account in self.accounts.items():
             held[name] = max(held[name], account.requests_held_until_ns)
-        self._bans.note(held, self._clock())
+        self.bans.note(held, self._clock())
 
     def _say(self, events: Sequence[VenueEvent]) -> None:
         self._sink(events)

@@ -110,7 +110,7 @@ async def main():
     print("at once", flush=True)
     await asyncio.sleep(0)
     print("the next turn", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.get_running_loop().create_future()
 asyncio.run(main())
 """
     done = dying(code)

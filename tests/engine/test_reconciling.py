@@ -10,6 +10,7 @@ from engine_world import BINANCE, BTC, KRW, MARKETS, MS, UPBIT, USDT, World, set
 from arbitrage.engine.engine import Engine
 from arbitrage.engine.reconciling import ANSWER_NS_MAX, SUSPICIONS_MAX, VAIN_MAX
 from arbitrage.engine.viewing import view_of
+from arbitrage.ledger.state import Leftover
 from arbitrage.model.effects import Append, QueryOrder
 from arbitrage.model.events import AccountRead, CommandKind, DifferenceFound, Funded, OrderAbsent, OrderAccepted
 from arbitrage.model.facts import FillBooked, LegDecided, OrderChanged, ResidueWrittenOff
@@ -556,8 +557,8 @@ def test_an_account_that_cannot_be_compared_is_asked_ever_more_seldom_and_quickl
     assert set(asked(again.wake())) == {BINANCE, UPBIT}
 
 
-def test_a_leftover_taken_out_by_hand_at_two_venues_is_written_off_once() -> None:
-    """What was left is one amount over all venues; writing it off twice would have it bought back."""
+def with_a_leftover() -> tuple[AccountWorld, Leftover]:
+    """Give a world whose plan bought late and sold nothing, and what it had left over; the accounts agree."""
     world = started()
     world.decide()
     buy, *rest = sorted(world.placed(), key=lambda order: order.market)
@@ -568,6 +569,12 @@ def test_a_leftover_taken_out_by_hand_at_two_venues_is_written_off_once() -> Non
     world.fill(buy)
     (left,) = world.engine.ledger.residues()
     world.balances = {node: world.engine.ledger.total_e8(node) for node in world.engine.ledger.nodes()}
+    return world, left
+
+
+def test_a_leftover_taken_out_by_hand_at_two_venues_is_written_off_once() -> None:
+    """What was left is one amount over all venues; writing it off twice would have it bought back."""
+    world, left = with_a_leftover()
     for venue in (BINANCE, UPBIT):
         world.balances[Node(venue, BTC)] -= left.amount_e8
     world.wake(1_000)
@@ -580,16 +587,7 @@ def test_a_leftover_taken_out_by_hand_at_two_venues_is_written_off_once() -> Non
 
 
 def test_a_hand_that_took_out_what_plans_had_left_over_is_not_hedged_again() -> None:
-    world = started()
-    world.decide()
-    buy, *rest = sorted(world.placed(), key=lambda order: order.market)
-    for order in rest:
-        world.end(order, 0, OrderState.REJECTED)
-    world.wait(90_000)
-    world.end(buy, 0)
-    world.fill(buy)
-    (left,) = world.engine.ledger.residues()
-    world.balances = {node: world.engine.ledger.total_e8(node) for node in world.engine.ledger.nodes()}
+    world, left = with_a_leftover()
     world.balances[Node(BINANCE, BTC)] -= left.amount_e8 + 5
     world.wake(1_000)
     world.settle_differences()

@@ -50,6 +50,23 @@ def naked(settings: ExecutionSettings | None = None, *, doubted: tuple[int, ...]
     return house
 
 
+def bought_only(house: House) -> None:
+    """Start the plan; its buy fills, and nothing else does."""
+    house.start(kimchi())
+    buy, sell, back = house.sent
+    house.fill_all(buy)
+    house.hear(end(back, 0), end(sell, 0))
+
+
+def held(volatility: int) -> House:
+    """Bought only, where the sell cannot be completed and a price moved so much lately."""
+    house = House()
+    house.books.doubted = {BTC_KRW}
+    house.books.volatility = {BTC: volatility}
+    bought_only(house)
+    return house
+
+
 def reasons(house: House) -> dict[LegChoice, str]:
     return {priced.choice: priced.reason for priced in house.decisions()[-1].alternatives}
 
@@ -193,10 +210,7 @@ def test_no_price_worse_than_the_slippage_limit_is_paid() -> None:
     house = House(ExecutionSettings(governor_slippage_ppm_max=10_000))
     house.books.bids[BTC_KRW] = [(71_279_000.0, 5.0)]
     house.books.bids[BTC_USDT] = [(49_509.89, 5.0)]
-    house.start(kimchi())
-    buy, sell, back = house.sent
-    house.fill_all(buy)
-    house.hear(end(back, 0), end(sell, 0))
+    bought_only(house)
     assert house.decisions()[-1].choice is LegChoice.HOLD
     text = "less than the venue's minimum quantity within the price limit"
     assert reasons(house) == {LegChoice.COMPLETE: text, LegChoice.REVERSE: text, LegChoice.HOLD: ""}
@@ -490,38 +504,20 @@ def test_won_left_by_a_better_price_is_even_when_it_is_dust() -> None:
 
 def test_holding_is_priced_with_measured_volatility() -> None:
     """What waiting may cost is what the price moved lately; half a per cent here, for the plan's own time."""
-    house = House()
-    house.books.doubted = {BTC_KRW}
-    house.books.volatility = {BTC: 1}
-    house.start(kimchi())
-    buy, sell, back = house.sent
-    house.fill_all(buy)
-    house.hear(end(back, 0), end(sell, 0))
+    house = held(volatility=1)
     assert costs(house)[LegChoice.HOLD] == 50_000 * 9_990_000 * 20_000 // 1_000_000
     assert house.decisions()[-1].choice is LegChoice.REVERSE
 
 
 def test_in_a_calm_market_holding_is_cheap_and_never_free() -> None:
-    house = House()
-    house.books.doubted = {BTC_KRW}
-    house.books.volatility = {BTC: 0}
-    house.start(kimchi())
-    buy, sell, back = house.sent
-    house.fill_all(buy)
-    house.hear(end(back, 0), end(sell, 0))
+    house = held(volatility=0)
     assert costs(house)[LegChoice.HOLD] == 50_000 * 9_990_000 * 300 // 1_000_000
     assert house.decisions()[-1].choice is LegChoice.HOLD
 
 
 def test_what_is_still_held_at_the_last_look_is_priced_as_unwatched_and_given_up() -> None:
     """Holding was cheapest all the time; nobody governs it after the deadline, so the last look undoes the leg."""
-    house = House()
-    house.books.doubted = {BTC_KRW}
-    house.books.volatility = {BTC: 0}
-    house.start(kimchi())
-    buy, sell, back = house.sent
-    house.fill_all(buy)
-    house.hear(end(back, 0), end(sell, 0))
+    house = held(volatility=0)
     for tenth in range(1, 190):
         house.advance(tenth * SECOND // 10)
     assert {fact.choice for fact in house.decisions()} == {LegChoice.HOLD}
@@ -534,10 +530,7 @@ def test_what_is_still_held_at_the_last_look_is_priced_as_unwatched_and_given_up
 def test_no_order_goes_to_a_venue_whose_account_link_is_down() -> None:
     house = House()
     house.desk.closed_venues = {UPBIT: "the private stream is silent"}
-    house.start(kimchi())
-    buy, sell, back = house.sent
-    house.fill_all(buy)
-    house.hear(end(back, 0), end(sell, 0))
+    bought_only(house)
     assert reasons(house)[LegChoice.COMPLETE] == "upbit: the private stream is silent"
     assert house.decisions()[-1].choice is LegChoice.REVERSE
 
@@ -563,10 +556,7 @@ def test_a_leg_that_an_earlier_start_left_waits_until_the_accounts_say_that_nobo
 def test_the_legs_that_this_start_left_wait_for_no_account() -> None:
     house = House()
     house.desk.unproved_venues = {UPBIT: "its account is being compared"}
-    house.start(kimchi())
-    buy, sell, back = house.sent
-    house.fill_all(buy)
-    house.hear(end(back, 0), end(sell, 0))
+    bought_only(house)
     assert house.decisions()[-1].choice is not LegChoice.HOLD and len(house.sent) == 4
 
 

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from arbitrage.app.bans import BanFile
 from arbitrage.app.connections import Connections
 from arbitrage.app.drills.parts import Parts
-from arbitrage.engine.dust import Dust
+from arbitrage.app.simulate.plants_engine import (
+    AccountLossIgnored,
+    CancelIsFinal,
+    ClockIgnored,
+    FillTwice,
+    GapIgnored,
+    HedgeForgotten,
+    StaleTraded,
+)
 from arbitrage.engine.engine import Engine
-from arbitrage.market.diff_book import DiffBook
-from arbitrage.model.effects import CancelOrder, Effect, PlaceOrder, QueryOrder, VenueEffect
+from arbitrage.model.effects import Effect, PlaceOrder, QueryOrder, VenueEffect
 from arbitrage.model.events import (
-    AccountLinkDown,
     AccountLinkUp,
-    BookDiff,
     BookFull,
-    ClockMeasured,
     Event,
     InstrumentsRead,
-    OrderAbsent,
     OrderEnded,
-    OrderFilled,
     WalletsRead,
 )
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import TradingStatus
-from arbitrage.model.orders import ClientOrderId, Order, OrderState
+from arbitrage.model.orders import ClientOrderId, Order
 from arbitrage.model.snapshots import Snapshot
-
-DAY_MS = 86_400_000
 
 
 class Resending:
@@ -60,77 +61,6 @@ def resending(connections: Connections) -> None:
     connections.accounts["upbit"] = session
 
 
-class Negligent(Engine):
-    """Never mends a leg that fell short."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        super().__init__(*values, **named)
-        self.desk.settings = msgspec.structs.replace(self.desk.settings, governor_attempts_max=0)
-
-
-class Hoarding(Dust):
-    """Never hedges what is left over."""
-
-    def hedge(self, *values: Any, **named: Any) -> list[Effect]:
-        return []
-
-
-class Hoarder(Engine):
-    """An engine with it."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        super().__init__(*values, **named)
-        self.dust = Hoarding(self.desk, self.quotes)
-
-
-class Doubling(Engine):
-    """Books every fill twice: as if stream and REST gave it different trade ids."""
-
-    def step(self, event: Event) -> Sequence[Effect]:
-        effects = list(super().step(event))
-        if isinstance(event, OrderFilled):
-            fill = msgspec.structs.replace(event.fill, trade_id=f"{event.fill.trade_id}r")
-            effects += super().step(msgspec.structs.replace(event, fill=fill))
-        return effects
-
-
-class Credulous(Engine):
-    """Takes a cancel that was sent for the end of its order, and hears nothing of it any more."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        super().__init__(*values, **named)
-        self._cancelled: set[ClientOrderId] = set()
-
-    def step(self, event: Event) -> Sequence[Effect]:
-        if isinstance(event, OrderFilled) and event.fill.client_order_id in self._cancelled:
-            return ()
-        if isinstance(event, OrderEnded) and event.client_order_id in self._cancelled:
-            event = msgspec.structs.replace(event, filled_quantity_e8=0)
-        effects = super().step(event)
-        self._cancelled |= {effect.client_order_id for effect in effects if isinstance(effect, CancelOrder)}
-        return effects
-
-
-class Gapless(Engine):
-    """Applies an update of a book whether or not one before it is missing."""
-
-    def step(self, event: Event) -> Sequence[Effect]:
-        if isinstance(event, BookDiff):
-            book = self.board.books[event.market]
-            if isinstance(book, DiffBook) and 0 < book.last_id < event.first_id - 1:
-                event = msgspec.structs.replace(event, first_id=book.last_id + 1)
-        return super().step(event)
-
-
-class Trusting(Engine):
-    """Trusts a book however old it is, and a venue however wrong its clock."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        super().__init__(*values, **named)
-        settings = self.settings.market_data
-        self.board.configure(msgspec.structs.replace(settings, symbol_age_ms_max=DAY_MS, clock_offset_ms_max=DAY_MS))
-
-
 class Nostalgic(Engine):
     """Goes on with the last rate it saw when the market that prices the fiat is empty."""
 
@@ -147,13 +77,6 @@ class Nostalgic(Engine):
         return super().step(event)
 
 
-class Deaf(Engine):
-    """Does not hear that an account's link is lost."""
-
-    def step(self, event: Event) -> Sequence[Effect]:
-        return () if isinstance(event, AccountLinkDown) else super().step(event)
-
-
 class Amnesiac(Engine):
     """Begins anew at every start."""
 
@@ -161,9 +84,19 @@ class Amnesiac(Engine):
         return super().restore(None, ())
 
 
+class Unwritten(BanFile):
+    """Lets a ban be forgotten with the process."""
+
+    def __init__(self) -> None:
+        self._until = {}
+
+    def note(self, held_until_ns: Mapping[str, int], now_ns: int) -> None:
+        """Write nothing down."""
+
+
 def forgets_bans(connections: Connections) -> None:
-    """Let a ban be forgotten with the process."""
-    setattr(connections, "note_bans", lambda: None)  # noqa: B010 - a method in the place of another, which mypy rightly refuses
+    """Put it in the place of the file."""
+    connections.bans = Unwritten()
 
 
 class Repeating(Engine):
@@ -175,22 +108,6 @@ class Repeating(Engine):
             left = [order for order, _ in self.desk.unfinished() if order.venue == event.venue]
             effects = [*(PlaceOrder(msgspec.structs.replace(order, valid_until_ns=0)) for order in left), *effects]
         return effects
-
-
-class Gullible(Engine):
-    """Believes the first "does not exist"."""
-
-    def step(self, event: Event) -> Sequence[Effect]:
-        if isinstance(event, OrderAbsent):
-            event = OrderEnded(event.at_ns, event.client_order_id, OrderState.REJECTED, 0, "does not exist")
-        return super().step(event)
-
-
-class Timeless(Engine):
-    """Measures no clock."""
-
-    def step(self, event: Event) -> Sequence[Effect]:
-        return () if isinstance(event, ClockMeasured) else super().step(event)
 
 
 class Headstrong(Engine):
@@ -246,17 +163,17 @@ class Broken:
 
 BROKEN = (
     Broken("lost-ack", "exactly one order stands for the intent", prepare=resending, patience=1.0),
-    Broken("leg-reject", "the arbitrage ended recovered", Negligent),
-    Broken("leg-reject", "is left unhedged", Doubling, patience=0.15),
-    Broken("partial-dust", "hedged once a venue takes so much", Hoarder, patience=0.15),
-    Broken("cancel-fill-race", "a fill that crossed its cancel is booked, once", Credulous),
-    Broken("gap", "the gap is noticed", Gapless),
-    Broken("frozen-feed", "doubted once it is older than its limit", Trusting),
+    Broken("leg-reject", "the arbitrage ended recovered", HedgeForgotten),
+    Broken("leg-reject", "is left unhedged", FillTwice, patience=0.15),
+    Broken("partial-dust", "hedged once a venue takes so much", HedgeForgotten, patience=0.15),
+    Broken("cancel-fill-race", "a fill that crossed its cancel is booked, once", CancelIsFinal),
+    Broken("gap", "the gap is noticed", GapIgnored),
+    Broken("frozen-feed", "doubted once it is older than its limit", StaleTraded),
     Broken("fx-gone", "nothing is entered without a rate", Nostalgic),
-    Broken("silent-private-stream", "the silence is noticed", Deaf, patience=1.0),
+    Broken("silent-private-stream", "the silence is noticed", AccountLossIgnored, patience=1.0),
     Broken("restart-with-fills", "the arbitrage of before has its end", Amnesiac, patience=0.25),
     Broken("ban", "written down for a restart", prepare=forgets_bans),
-    Broken("clock-skew", "the offset is measured", Trusting),
+    Broken("clock-skew", "the offset is measured", ClockIgnored),
     Broken("venue-halt", "the market is known to be halted", Headstrong, patience=0.15),
     Broken("wallet-suspended", "the wallet is known to be closed", Careless),
     Broken("wrong-tick", "the market is held", Compliant),

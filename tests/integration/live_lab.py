@@ -86,6 +86,10 @@ class LiveHouse(House):
         """Return what really happened."""
         return self.control("GET", "/truth?limit=0")
 
+    def has_struck(self, kind: str, venue: str) -> bool:
+        """Say whether a fault met anything yet."""
+        return bool(self.truth()[venue]["faults"].get(kind))
+
     def open_ids(self, venue: str) -> set[str]:
         """Return the client ids of a venue's open orders."""
         return {order["client_id"] for order in self.truth()[venue]["open_orders"]}

@@ -23,7 +23,7 @@ from arbitrage.store.endpoints import POSTGRES_FAULTS, PostgresEndpoint
 from arbitrage.store.manifests import BackupRefused, whole_backups
 from arbitrage.store.restores import MARKER, Request, Restored, restore_folder, restore_server
 from arbitrage.store.vault import Keyring, VaultDamaged
-from arbitrage.store.wal_archive import line_folder
+from arbitrage.store.wal_archive import SEALED, line_folder
 from arbitrage.store.wal_keeper import WalKeeper, WalLimits
 from arbitrage.store.wal_lines import open_line, server_version
 
@@ -244,13 +244,14 @@ def test_an_archive_that_cannot_be_written_says_so_and_goes_on_where_it_stopped(
         blocked.touch()
         async with archiving(stand, tmp_path) as keeper:
             await eventually(lambda: "does not go on" in keeper.health().trouble, 30)
+            (stopped,) = await fetch(stand.endpoint, "SELECT pg_walfile_name(pg_current_wal_insert_lsn()) AS name")
             await write(stand)
             blocked.unlink()
             await eventually(lambda: keeper.health().trouble == "", 30)
             line = line_folder(tmp_path, keeper.health().line)
             await eventually(lambda: bool(list(line.glob("*.part"))), 30)
             await fetch(stand.endpoint, "SELECT pg_switch_wal()")
-            await eventually(lambda: bool(list(line.glob("*.wal"))), 30)
+            await eventually((line / f"{stopped['name']}{SEALED}").exists, 30)
 
     asyncio.run(story())
 

@@ -128,10 +128,11 @@ def test_the_kill_switch_cancels_and_proves_at_the_exchanges_with_every_database
 
 def test_a_start_while_an_exchange_is_away_stays_disarmed_and_arms_by_itself_when_it_comes_back(house: LiveHouse) -> None:
     run = trading(house)
+    before = len(house.truth()["upbit"]["fills"])
     house.fault("lost", "upbit", "POST /v1/orders", times=0)
     house.fault("silent_private", "upbit")
-    before = len(house.truth()["upbit"]["fills"])
-    wait_until(lambda: len(house.truth()["upbit"]["fills"]) > before, "an order fills whose answer is lost", 60)
+    wait_until(lambda: house.has_struck("lost", "upbit"), "an order is sent whose answer is lost", 60)
+    wait_until(lambda: len(house.truth()["upbit"]["fills"]) > before, "it fills", 60)
     run.end(signal.SIGKILL)
     house.heal()
     house.fault("cut", "upbit", "*", times=0)
@@ -163,11 +164,12 @@ def test_a_key_found_able_to_withdraw_only_when_the_exchange_comes_back_stops_th
 
 def test_a_stop_with_an_order_unanswered_names_it_and_the_next_start_finds_its_fill(house: LiveHouse) -> None:
     run = trading(house)
+    before = len(house.truth()["upbit"]["fills"])
     house.fault("silent_private", "upbit")
     house.fault("half_open", "upbit", "POST /v1/orders", times=0)
     house.fault("html", "upbit", "GET *", times=0)
-    before = len(house.truth()["upbit"]["fills"])
-    wait_until(lambda: len(house.truth()["upbit"]["fills"]) > before, "an order fills whose answer never comes", 60)
+    wait_until(lambda: house.has_struck("half_open", "upbit"), "an order is sent whose answer never comes", 60)
+    wait_until(lambda: len(house.truth()["upbit"]["fills"]) > before, "it fills", 60)
     assert run.end() == 0
     text = run.text()
     assert "orders unanswered; the next start asks about them: " in text and "(stopping)" in text

@@ -91,10 +91,6 @@ def files(house: LiveHouse) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(house.folder)), path.read_bytes()
 
 
-def struck(house: LiveHouse, venue: str, kind: str) -> bool:
-    return bool(house.truth()[venue]["faults"].get(kind))
-
-
 def provoke(house: LiveHouse) -> None:
     """Have the exchanges repeat the keys to us in their errors, and lose connections in the middle of signed requests."""
     words = {}
@@ -106,11 +102,11 @@ def provoke(house: LiveHouse) -> None:
     house.fault("error_before", "binance", "GET /api/v3/*", times=2, status=400, body=said_by_binance)
     house.fault("error_before", "upbit", "POST /v1/orders", times=2, status=400, body=said_by_upbit)
     house.fault("error_before", "upbit", "GET /v1/orders*", times=2, status=400, body=said_by_upbit)
-    wait_until(lambda: struck(house, "binance", "error_before"), "Binance repeats our keys", 60)
-    wait_until(lambda: struck(house, "upbit", "error_before"), "Upbit repeats our keys", 60)
+    wait_until(lambda: house.has_struck("error_before", "binance"), "Binance repeats our keys", 60)
+    wait_until(lambda: house.has_struck("error_before", "upbit"), "Upbit repeats our keys", 60)
     house.fault("cut", "upbit", "POST /v1/orders", times=1)
     house.fault("cut", "binance", "socket /ws-api/v3", times=1)
-    wait_until(lambda: struck(house, "upbit", "cut"), "a request is cut", 60)
+    wait_until(lambda: house.has_struck("cut", "upbit"), "a request is cut", 60)
 
 
 def test_no_key_lies_anywhere_after_a_live_run_with_errors(house: LiveHouse) -> None:

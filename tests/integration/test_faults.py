@@ -18,10 +18,11 @@ from reliability.faults.table import attempt  # noqa: E402 - the same
 
 pytestmark = pytest.mark.integration
 OF_ROOT = {ROOT, TMPFS, CGROUP}
-BROKEN_DAEMON = str(Path(__file__).with_name("broken_fault_daemon.py"))
+BROKEN_RUN = str(Path(__file__).with_name("broken_run.py"))
 BROKEN = (
     ("half_open", "patient", "is trusted after 2.0 s"),
     ("clock_forward", "wall", "engine time goes on"),
+    ("loop_stalled", "heedless", "on what waited while the loop stood still"),
     ("valkey_flushed", "doubling", "every balance is the ledger's to the last unit"),
 )
 """A row, what is broken, and what the row must say of it."""
@@ -56,7 +57,7 @@ def test_the_daemon_as_it_is_passes(row: Row, cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(("name", "broken", "because"), BROKEN)
 def test_a_broken_daemon_fails(name: str, broken: str, because: str, cluster: Cluster) -> None:
-    verdict, text = run(row_named(name), cluster, Options(program=(BROKEN_DAEMON, broken)))
+    verdict, text = run(row_named(name), cluster, Options(program=(BROKEN_RUN, broken)))
     assert verdict == "FAIL" and because in text, text
 
 

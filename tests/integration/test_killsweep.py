@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from broken_run import PLANTS
+from broken_run import BROKEN
 from kills import command
 from kills.plan import KILLS_PER_COMPARISON, POINTS, RANDOM, Kill, plan
 from kills.sweep import Sweep, Tally
@@ -43,7 +43,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
 
 def swept(folder: Path, plant: str, deaths: Sequence[str], said: list[str], *faults: dict[str, object]) -> Tally:
     """Kill a broken daemon at these moments, and compare."""
-    assert plant in PLANTS
+    assert plant in BROKEN
     sweep = Sweep(folder, SEED, said.append, (str(BROKEN_RUN), plant), faults)
     try:
         for number, point in enumerate(deaths):

@@ -10,6 +10,7 @@ import msgspec
 from arbitrage.app.door import Door
 from arbitrage.app.simulate.binance_link import RECV_WINDOW_MS_MAX, BinanceLink
 from arbitrage.app.simulate.feeds import BinanceFeed, UpbitFeed
+from arbitrage.app.simulate.links import AccountLink
 from arbitrage.app.simulate.party import Steps
 from arbitrage.app.simulate.upbit_link import UpbitLink
 from arbitrage.model.effects import Append, Effect, PlaceOrder, QueryOrder, VenueEffect
@@ -41,7 +42,7 @@ def _again(order: Order) -> PlaceOrder:
     return PlaceOrder(msgspec.structs.replace(order, client_order_id=name, valid_until_ns=order.valid_until_ns + LATER_NS))
 
 
-class ResendingBinance(BinanceLink):
+class _Resending(AccountLink):
     """Sends an order once more, under another id, when it is asked about."""
 
     def __init__(self, *values: Any) -> None:
@@ -56,19 +57,12 @@ class ResendingBinance(BinanceLink):
         super().submit(effect)
 
 
-class ResendingUpbit(UpbitLink):
-    """Sends an order once more, under another id, when it is asked about."""
+class ResendingBinance(_Resending, BinanceLink):
+    """Binance, asked so."""
 
-    def __init__(self, *values: Any) -> None:
-        super().__init__(*values)
-        self._orders: dict[ClientOrderId, Order] = {}
 
-    def submit(self, effect: VenueEffect) -> None:
-        if isinstance(effect, PlaceOrder):
-            self._orders[effect.order.client_order_id] = effect.order
-        elif isinstance(effect, QueryOrder) and (order := self._orders.pop(effect.client_order_id, None)) is not None:
-            super().submit(_again(order))
-        super().submit(effect)
+class ResendingUpbit(_Resending, UpbitLink):
+    """Upbit, asked so."""
 
 
 class RepeatingBinance(BinanceLink):
@@ -94,46 +88,42 @@ class LooseningUpbit(UpbitLink):
         super().submit(effect)
 
 
-class HeedlessBinanceFeed(BinanceFeed):
+class _Heedless:
     """Goes on asking whatever the venue says."""
 
     def _heed(self, *values: Any) -> None:
         """Hold nothing back."""
 
 
-class HeedlessUpbitFeed(UpbitFeed):
-    """Goes on asking whatever the venue says."""
-
-    def _heed(self, *values: Any) -> None:
-        """Hold nothing back."""
+class HeedlessBinanceFeed(_Heedless, BinanceFeed):
+    """Binance's books, asked for so."""
 
 
-class HeedlessBinance(BinanceLink):
-    """Goes on asking whatever the venue says."""
-
-    def _heed(self, *values: Any) -> None:
-        """Hold nothing back."""
+class HeedlessUpbitFeed(_Heedless, UpbitFeed):
+    """Upbit's books, asked for so."""
 
 
-class HeedlessUpbit(UpbitLink):
-    """Goes on asking whatever the venue says."""
-
-    def _heed(self, *values: Any) -> None:
-        """Hold nothing back."""
+class HeedlessBinance(_Heedless, BinanceLink):
+    """Binance's account, asked so."""
 
 
-class ForgetfulBinanceFeed(BinanceFeed):
+class HeedlessUpbit(_Heedless, UpbitLink):
+    """Upbit's account, asked so."""
+
+
+class _Forgetful:
     """Does not know after a restart that it is banned."""
 
     def hold_requests(self, until_ns: int) -> None:
         """Hold nothing back."""
 
 
-class ForgetfulBinance(BinanceLink):
-    """Does not know after a restart that it is banned."""
+class ForgetfulBinanceFeed(_Forgetful, BinanceFeed):
+    """Binance's books after it."""
 
-    def hold_requests(self, until_ns: int) -> None:
-        """Hold nothing back."""
+
+class ForgetfulBinance(_Forgetful, BinanceLink):
+    """Binance's account after it."""
 
 
 class TimelessBinance(BinanceLink):

@@ -23,12 +23,7 @@ def deaf() -> None:
     setattr(lease.Lease, "run", _beats_for_itself)  # noqa: B010 - as above
 
 
-def hasty() -> None:
-    """Take a lease as soon as its lock is free, as if a connection that ended were a process that ended."""
-    setattr(lease.Lease, "_may_take", lambda self, watch, seen: not seen.is_locked)  # noqa: B010 - as above
-
-
-PLANTS = {"deaf": deaf, "hasty": hasty}
+PLANTS = {"deaf": deaf}
 
 if __name__ == "__main__":
     PLANTS[sys.argv.pop(1)]()
