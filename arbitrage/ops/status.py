@@ -65,15 +65,20 @@ class Status(msgspec.Struct, frozen=True):
     """Since the start."""
     decision_us_p99: int = 0
     """From a frame's arrival to the end of the decision on it, over the last 30 to 60 s."""
+    gaps: int = 0
+    """Updates of books that were missed, since the start; each made its book unusable and was made good."""
+    books_compared: int = 0
+    books_equal: int = 0
+    """Comparisons of a depth book with the venue's own best prices at equal update ids, and how many were equal."""
     wall_ns: int = 0
     """The wall clock as this was written: engine time does not follow it when it is set. 0: they were the same."""
+    archive_behind_s: float | None = None
+    """How far the archive of the embedded database's log is behind; None while nothing is archived."""
+    archive_trouble: str = ""
 
     def engine_ns(self, wall_ns: int) -> int:
         """Return the daemon's engine time at a moment of the wall clock, however often that was set since its start."""
         return wall_ns - (self.wall_ns - self.at_ns) if self.wall_ns else wall_ns
-    archive_behind_s: float | None = None
-    """How far the archive of the embedded database's log is behind; None while nothing is archived."""
-    archive_trouble: str = ""
 
 
 def write_status(data_dir: Path, status: Status) -> None:
