@@ -186,5 +186,19 @@ class World:
             self.fill(order)
             self.end(order, order.quantity_e8, OrderState.FILLED)
 
+    def lose(self) -> None:
+        """Take a premium whose second leg then only fills far below what was expected."""
+        self.premium_books()
+        self.decide()
+        buy, sell, back = sorted(self.placed()[-3:], key=lambda order: order.market)
+        self.take_all([buy])
+        self.end(sell, 0)
+        self.end(back, 0)
+        self.picture(1, 138_000_000.0, 139_000_000.0, 0.5)
+        for _ in range(5):
+            self.take_all([order for order, _ in self.engine.desk.unfinished()])
+            self.wait(1_100)
+        self.wait(2_000)
+
     def total(self, venue: Venue, asset: Asset) -> int:
         return self.engine.ledger.total_e8(Node(venue, asset))

@@ -37,27 +37,11 @@ def trading(**execution: int) -> World:
     return world
 
 
-def lose(world: World) -> None:
-    """Take a premium whose second leg then only fills far below what was expected."""
-    world.premium_books()
-    world.decide()
-    buy, sell, back = sorted(world.placed()[-3:], key=lambda order: order.market)
-    world.take_all([buy])
-    world.end(sell, 0)
-    world.end(back, 0)
-    world.picture(1, 138_000_000.0, 139_000_000.0, 0.5)
-    for _ in range(5):
-        for order, _ in world.engine.desk.unfinished():
-            world.take_all([order])
-        world.wait(1_100)
-    world.wait(2_000)
-
-
 def test_a_pair_that_loses_what_it_expected_to_win_disarms_itself_until_it_is_accepted_by_name() -> None:
     world = trading(realised_plans=2, realised_ratio_ppm_min=0)
-    lose(world)
+    world.lose()
     assert world.engine.pairs.off() == {} and world.engine.outcomes[-1].realised_e8 < 0
-    lose(world)
+    world.lose()
     assert list(world.engine.pairs.off()) == ["BTC"] and "pair_disarmed" in world.reports()
     assert view_of(world.engine, world.now_ns).pairs_off == world.engine.pairs.off()
     assert world.engine.not_armed_because() == (), "other pairs trade on"
@@ -114,7 +98,7 @@ def test_an_edge_that_is_only_too_good_quarantines_nothing() -> None:
 
 def test_a_disarmed_pair_stays_so_over_a_restart() -> None:
     world = trading(realised_plans=1)
-    lose(world)
+    world.lose()
     assert sum(isinstance(fact, PairSwitched) for fact in world.facts()) == 1
     by_snapshot, by_facts = (Engine(settings(), MARKETS, id_prefix="u") for _ in range(2))
     by_snapshot.restore(world.engine.snapshot("s", 1, 1), [])

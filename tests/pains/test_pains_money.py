@@ -147,17 +147,7 @@ def test_pain_22_a_pair_that_realises_too_little_of_what_it_expects_disarms_itse
     world = World(settings(execution=execution, risk=risk))
     world.connect()
     for part in (1, 2):
-        world.premium_books()
-        world.decide()
-        buy, sell, back = sorted(world.placed()[-3:], key=lambda order: order.market)
-        world.take_all([buy])
-        world.end(sell, 0)
-        world.end(back, 0)
-        world.picture(1, 138_000_000.0, 139_000_000.0, 0.5)
-        for _ in range(5):
-            world.take_all([order for order, _ in world.engine.desk.unfinished()])
-            world.wait(1_100)
-        world.wait(2_000)
+        world.lose()
         closed = [fact.outcome for fact in world.facts() if isinstance(fact, PlanClosed)]
         for outcome in closed:
             check_waterfall(outcome)
@@ -290,18 +280,8 @@ def test_pain_24_loss_limits_act_on_money_lost_and_not_on_a_portfolio_that_nobod
     world = World(settings(risk=RiskSettings(edge_ppm_max=100_000, loss_today_max="50", drawdown_max="100000")))
     world.connect()
     world.fund(BINANCE_NAME, Asset("XYZ"), 10**6 * E8)  # no market here values it
-    world.premium_books()
-    world.decide()
+    world.lose()
     assert world.placed(), "what cannot be priced keeps nothing away"
-    buy, sell, back = sorted(world.placed(), key=lambda order: order.market)
-    world.take_all([buy])
-    world.end(sell, 0)
-    world.end(back, 0)
-    world.picture(1, 138_000_000.0, 139_000_000.0, 0.5)
-    for _ in range(5):
-        world.take_all([order for order, _ in world.engine.desk.unfinished()])
-        world.wait(1_100)
-    world.wait(2_000)
     lost_e8 = -next(fact.outcome.realised_e8 for fact in world.facts() if isinstance(fact, PlanClosed))
     assert lost_e8 > 50 * E8
     count = len(world.placed())

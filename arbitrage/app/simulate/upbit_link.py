@@ -38,11 +38,8 @@ from arbitrage.venues.upbit.account_wire import Chance, read_chance, read_suspen
 from arbitrage.venues.upbit.fills import Fills
 from arbitrage.venues.upbit.order_entry import IDENTIFIER_WORDS, MARKET_CLOSED, NOT_FOUND
 from arbitrage.venues.upbit.orders_wire import (
-    ENDED_STATES,
-    OPEN_STATES,
     OrderPicture,
     OrdersCodec,
-    ended_as,
     order_pairs,
     read_refusal,
 )
@@ -239,17 +236,7 @@ class UpbitLink(AccountLink):
     def _on_order(self, word: OrderWord, at_ns: int) -> None:
         if word.symbol not in self.context.markets or not word.identifier:
             return
-        client_order_id = ClientOrderId(word.identifier)
-        events: list[VenueEvent] = []
-        if word.state in OPEN_STATES:
-            events.append(OrderAccepted(at_ns, client_order_id, word.venue_order_id))
-        fill = self.fills.told(word)
-        if fill is not None:
-            events.append(OrderFilled(at_ns, fill))
-        if word.state in ENDED_STATES:
-            state = ended_as(word.quantity_e8, word.executed_e8)
-            events.append(OrderEnded(at_ns, client_order_id, state, word.executed_e8, word.state))
-        if events:
+        if events := self.fills.heard(word, at_ns):
             self.sink(events)
 
     # -- what is read -------------------------------------------------------------------------------------------

@@ -15,9 +15,6 @@ from arbitrage.model.events import (
     AccountLinkUp,
     FaultKind,
     FeedFault,
-    OrderAccepted,
-    OrderEnded,
-    OrderFilled,
 )
 from arbitrage.model.orders import ClientOrderId, Order
 from arbitrage.venues.backoff import Backoff
@@ -32,14 +29,13 @@ from arbitrage.venues.upbit.account_reader import AccountReader
 from arbitrage.venues.upbit.fills import Fills
 from arbitrage.venues.upbit.key_check import KeyCheck
 from arbitrage.venues.upbit.order_entry import EntryParts, OrderEntry
-from arbitrage.venues.upbit.orders_wire import ENDED_STATES, OPEN_STATES, OrdersCodec, ended_as
+from arbitrage.venues.upbit.orders_wire import ENDED_STATES, OrdersCodec
 from arbitrage.venues.upbit.private_stream import PrivateStream, StreamPlan
 from arbitrage.venues.upbit.private_wire import AssetsWord, OrderWord, StatusWord, StreamError, decode, subscription
 from arbitrage.venues.upbit.signed_rest import SignedRest
 from arbitrage.venues.upbit.signing import Signer
 from arbitrage.venues.upbit.stream_watch import StreamWatch
 from arbitrage.venues.upbit.terms import Terms
-from arbitrage.venues.wiring import VenueEvent
 
 TICK_S = 0.5
 """How often the stream is held against what REST showed."""
@@ -200,21 +196,11 @@ class UpbitAccountSession(AccountSession):
         if market is None or not word.identifier:
             self.counters["foreign_order_messages"] += 1
             return
-        client_order_id = ClientOrderId(word.identifier)
         has_gap = self._watch.heard(word, market, at_ns, is_end=word.state in ENDED_STATES)
-        events: list[VenueEvent] = []
-        if word.state in OPEN_STATES:
-            events.append(OrderAccepted(at_ns, client_order_id, word.venue_order_id))
-        fill = self._fills.told(word)
-        if fill is not None:
-            events.append(OrderFilled(at_ns, fill))
-        if word.state in ENDED_STATES:
-            state = ended_as(word.quantity_e8, word.executed_e8)
-            events.append(OrderEnded(at_ns, client_order_id, state, word.executed_e8, word.state))
-        self.emit(*events)
+        self.emit(*self._fills.heard(word, at_ns))
         if has_gap:
             self.counters["stream_gaps"] += 1
-            self.submit(QueryOrder(self.context.venue, market, client_order_id))
+            self.submit(QueryOrder(self.context.venue, market, ClientOrderId(word.identifier)))
 
     # -- each against the other ---------------------------------------------------------------------------------
 

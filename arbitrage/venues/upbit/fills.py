@@ -12,12 +12,14 @@ from decimal import Decimal
 
 import msgspec
 
+from arbitrage.model.events import OrderAccepted, OrderEnded, OrderFilled
 from arbitrage.model.instruments import FeeSchedule, Venue
 from arbitrage.model.money import Asset, fee_up_e8
 from arbitrage.model.orders import ClientOrderId, Fill
 from arbitrage.venues.upbit.amounts import e8, fee_shares, in_proportion
-from arbitrage.venues.upbit.orders_wire import OrderPicture
+from arbitrage.venues.upbit.orders_wire import ENDED_STATES, OPEN_STATES, OrderPicture, ended_as
 from arbitrage.venues.upbit.private_wire import OrderWord
+from arbitrage.venues.wiring import VenueEvent
 
 ORDERS_REMEMBERED_MAX = 10_000
 UNIT = Decimal("0.00000001")
@@ -42,6 +44,19 @@ class Fills:
         self._counters = counters
         self._orders: dict[str, _Known] = {}
         """By the venue's order id."""
+
+    def heard(self, word: OrderWord, at_ns: int) -> list[VenueEvent]:
+        """Return what a stream message of our order says: that it is open, a fill, its end."""
+        client_order_id = ClientOrderId(word.identifier)
+        events: list[VenueEvent] = []
+        if word.state in OPEN_STATES:
+            events.append(OrderAccepted(at_ns, client_order_id, word.venue_order_id))
+        if (fill := self.told(word)) is not None:
+            events.append(OrderFilled(at_ns, fill))
+        if word.state in ENDED_STATES:
+            state = ended_as(word.quantity_e8, word.executed_e8)
+            events.append(OrderEnded(at_ns, client_order_id, state, word.executed_e8, word.state))
+        return events
 
     def told(self, word: OrderWord) -> Fill | None:
         """Return the fill of a stream message; None when it has none or its market is not ours."""
