@@ -172,6 +172,23 @@ restart_checks() {
   check "healthcheck passes again" waits_for 60 shell "arbitrage-healthcheck | tail -1 | grep -q '^PASSED'"
 }
 
+backups() { shell "ls -d $STATE/backups/*/manifest.json 2>/dev/null | wc -l"; }
+has_backups() { [ "$(backups)" -ge "$1" ]; }
+
+backup_checks() {
+  check "the backup timer waits for its day" shell "systemctl is-active --quiet arbitrage-backup.timer && systemctl list-timers --no-legend | grep -q arbitrage-backup"
+  local before began; before=$(backups); began=$(now); PID=$(show MainPID)
+  check "a backup by its service, beside the trading daemon" guest systemctl start arbitrage-backup
+  echo "     backup took $(($(now) - began)) ms: $(shell "journalctl --sync; journalctl -u arbitrage-backup -o cat | grep 'read back whole' | tail -1")"
+  check "  it is there, whole" has_backups $((before + 1))
+  check "  same daemon, armed" shell "test $(show MainPID) = $PID" && says_armed
+  check "  the health check knows it" waits_for 20 shell "arbitrage-healthcheck | grep -q 'log archived until'"
+  shell "mkdir -p /run/systemd/system/arbitrage-backup.timer.d && printf '[Timer]\nOnActiveSec=1\nRandomizedDelaySec=0\nAccuracySec=1ms\n' >/run/systemd/system/arbitrage-backup.timer.d/now.conf"
+  shell "systemctl daemon-reload && systemctl restart arbitrage-backup.timer"
+  check "the timer starts one by itself" waits_for 60 has_backups $((before + 2))
+  shell "rm -r /run/systemd/system/arbitrage-backup.timer.d && systemctl daemon-reload && systemctl restart arbitrage-backup.timer"
+}
+
 explained_checks() { # READY is told when armed (above), or after ready_timeout_ms with the reason
   guest systemctl stop "$UNIT"
   guest systemctl stop venues
@@ -302,6 +319,7 @@ start_checks
 sandbox_checks
 reload_checks
 restart_checks
+backup_checks
 explained_checks
 upgrade_checks
 memory_checks
