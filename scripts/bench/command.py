@@ -166,6 +166,7 @@ class Bench:
         self.say(
             f"memory over {found.frames:,} frames: {found.lowest_mb} to {found.highest_mb} MB resident "
             f"({found.at_start_mb} at the start), {found.blocks_grown:+,} blocks, {found.frames_per_s:,} frames/s, "
+            f"p50 {found.p50_us:.1f} us, p99 {found.p99_us:.1f} us, "
             f"{found.judged:,} opportunities seen"
         )
         self._hold(memory.floors(found))
