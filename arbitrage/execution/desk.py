@@ -91,8 +91,7 @@ class Desk:
 
     def unfinished(self) -> list[tuple[Order, int]]:
         """Return every order whose end or fills a venue still owes, closed plans included, with its known filled quantity."""
-        owing = [worked for _, worked in self._orders.values() if not worked.is_settled]
-        return [(worked.order, worked.filled_quantity_e8) for worked in owing]
+        return [(worked.order, worked.filled_quantity_e8) for worked in self._unsettled()]
 
     def worked(self, client_order_id: ClientOrderId) -> WorkedOrder | None:
         """Return an order of a plan that is still remembered. To be read, not changed."""
@@ -174,8 +173,7 @@ class Desk:
 
     def ask_all(self, venue: Venue, now_ns: int, reason: str) -> list[Effect]:
         """Ask a venue about every order that it owes an answer for: its words may have been missed."""
-        owing = [worked for _, worked in self._orders.values() if worked.order.venue == venue and not worked.is_settled]
-        assert all(worked.order.venue == venue for worked in owing), "a venue is asked about its own orders"
+        owing = [worked for worked in self._unsettled() if worked.order.venue == venue]
         return [effect for worked in owing for effect in orders.ask(worked, now_ns, reason)]
 
     def advance(self, now_ns: int, quotes: Quotes) -> list[Effect]:
@@ -344,6 +342,11 @@ class Desk:
         worked.is_acknowledged = True
         add_deltas(plan.deltas, fill_deltas(fill, plan.instrument(fill.market)).items())
         self._note_owing(plan)
+
+    def _unsettled(self) -> list[WorkedOrder]:
+        """Return every order that a venue owes an answer for: of the plans under way, and not of all that are remembered."""
+        plans = (*self._open.values(), *self._owing.values())
+        return [worked for plan in plans for worked in plan.orders if not worked.is_settled]
 
     def _note_owing(self, plan: WorkedPlan) -> None:
         if plan.outcome is not None and not plan.is_settled:

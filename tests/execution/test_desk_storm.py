@@ -107,6 +107,7 @@ class Storm:
             self._weather()
             house.advance()
             self._carry_out()
+            self.check_unfinished()
 
     def _start(self) -> list[Effect]:
         opportunity = self.dice.choice((kimchi(), kimchi(is_carried=True), triangle()))
@@ -128,6 +129,12 @@ class Storm:
         for client_order_id in house.queried[self.asked :]:
             self.venues.query(client_order_id, house.now_ns)
         self.sent, self.asked = len(house.sent), len(house.queried)
+
+    def check_unfinished(self) -> None:
+        """What the desk calls unfinished are all orders that owe an answer, whichever plan they are of."""
+        known = [worked for plan in self.house.desk.snapshot().plans for worked in plan.orders]
+        owing = {worked.order.client_order_id for worked in known if not worked.is_settled}
+        assert {order.client_order_id for order, _ in self.house.desk.unfinished()} == owing
 
     def check_ends(self) -> None:
         """Every plan ended in time, with what its fills say and nothing else."""
