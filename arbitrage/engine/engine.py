@@ -50,6 +50,7 @@ from arbitrage.model.events import (
     OrderEnded,
     OrderEvent,
     OrderFilled,
+    OrdersHeld,
     OrderUnanswered,
     Reloaded,
     StoreReported,
@@ -122,6 +123,7 @@ class Engine:
         self.dust = Dust(self.desk, self.quotes)
         self.judge.account_reasons = self.reconciler.reasons
         self.judge.held_back = self._held_back
+        self._held_until_ns: dict[Venue, int] = {}
         self._note_links()
         self._history = History()
         self.tally, self.opportunities = self._history.tally, self._history.opportunities
@@ -136,6 +138,7 @@ class Engine:
             AccountLinkUp: self._on_account_up,
             AccountLinkDown: self._on_account_down,
             AccountRead: self._on_account_read,
+            OrdersHeld: self._on_orders_held,
             Decide: self._decide,
             Wake: self._wake,
             Command: self._on_command,
@@ -218,6 +221,9 @@ class Engine:
     def _wake(self, event: Wake) -> Sequence[Effect]:
         now_ns, settings = event.at_ns, self.settings
         self.quotes.volatility.sample(self.board.books, now_ns)
+        if any(until_ns <= now_ns for until_ns in self._held_until_ns.values()):
+            self._held_until_ns = {venue: until_ns for venue, until_ns in self._held_until_ns.items() if until_ns > now_ns}
+            self._note_links()
         effects = self._advance(now_ns)
         if self.dust.look(settings, self.board.instruments, now_ns) and self.dust.lines and not self.not_armed_because():
             effects += self._commit(self.dust.hedge(settings, self.board.instruments, self.guard.notional_e8_max))
@@ -245,13 +251,20 @@ class Engine:
         self._note_links()
         return self._commit(effects)
 
+    def _on_orders_held(self, event: OrdersHeld) -> Sequence[Effect]:
+        assert event.until_ns > event.at_ns, "a hold ends later than it begins"
+        self._held_until_ns[event.venue] = max(event.until_ns, self._held_until_ns.get(event.venue, 0))
+        self._note_links()
+        return ()
+
     def _note_links(self) -> None:
         """Tell the desk where orders cannot go, and the judge where nothing is entered."""
         silence = self.judge.silence
-        silenced = {Venue(venue): silence for venue, _ in self.markets} if silence else {}
-        self.desk.closed_venues = {**self.reconciler.links_down(), **silenced}
+        shut = dict.fromkeys(self._held_until_ns, "it takes no order of ours for now (429, 418, or its budget is spent)")
+        shut |= {Venue(venue): silence for venue, _ in self.markets} if silence else {}
+        self.desk.closed_venues = {**self.reconciler.links_down(), **shut}
         self.desk.unproved_venues = self.reconciler.unproved()
-        self.judge.untradable = {**self.reconciler.untradable(), **silenced}
+        self.judge.untradable = {**self.reconciler.untradable(), **shut}
         assert self.desk.closed_venues.keys() <= self.judge.untradable.keys(), "what takes no order takes no entry"
 
     def _held_back(self, opportunity: Opportunity) -> Refused | None:

@@ -203,7 +203,9 @@ class Desk:
             return closing.close(plan, left, now_ns, quotes)
         is_last = now_ns >= plan.deadline_ns or plan.attempts >= self.settings.governor_attempts_max
         next_look_ns = plan.decided_at_ns + self.settings.query_interval_ms * NS_PER_MS
-        if plan.last_choice is LegChoice.HOLD and not is_last and now_ns < next_look_ns:
+        # A venue that refuses does so in milliseconds: without a pause it would be asked until the attempts are used up.
+        is_waiting = plan.last_choice is LegChoice.HOLD or (plan.orders[-1].state is OrderState.REJECTED and plan.attempts)
+        if is_waiting and not is_last and now_ns < next_look_ns:
             return []
         forbidden = self._forbidden(plan, now_ns)
         case = Case(plan, left[0], quotes, self.settings, forbidden, now_ns, self.closed_venues, self._id_prefix)

@@ -280,6 +280,14 @@ class MarketClosed(msgspec.Struct, frozen=True):
     market: int
 
 
+class OrdersHeld(msgspec.Struct, frozen=True):
+    """A venue takes no order of ours before a time: it said so (429, 418), or the budget it grants is spent."""
+
+    at_ns: int
+    venue: Venue
+    until_ns: int
+
+
 class StoreReported(msgspec.Struct, frozen=True):
     """How the stores stand. New entries stop when the journal's bound is reached; open legs are finished then."""
 
@@ -356,6 +364,6 @@ class Decide(msgspec.Struct, frozen=True):
 MarketEvent = BookDiff | BookSnapshot | BookFull | TopOfBook | TradePrint
 FeedEvent = MarketEvent | LinkUp | LinkDown | LinkAlive | FeedFault | ClockMeasured | InstrumentsRead
 OrderEvent = OrderAccepted | OrderFilled | OrderEnded | OrderUnanswered | OrderAbsent
-AccountEvent = AccountRead | AccountLinkUp | AccountLinkDown | FeesRead | WalletsRead | MarketClosed
+AccountEvent = AccountRead | AccountLinkUp | AccountLinkDown | FeesRead | WalletsRead | MarketClosed | OrdersHeld
 ControlEvent = StoreReported | Funded | Command | Reloaded | DifferenceFound | Wake | Decide
 Event = FeedEvent | OrderEvent | AccountEvent | ControlEvent

@@ -173,6 +173,8 @@ REFUSALS: tuple[dict[str, Any], ...] = (
     {"kind": Kind.ERROR_BEFORE, "status": 400, "venue": "binance", "body": '{"code":-2010,"msg":"insufficient balance"}'},
     {"kind": Kind.ERROR_BEFORE, "status": 400, "venue": "upbit",
      "body": '{"error":{"name":"insufficient_funds_bid","message":"no funds"}}'},
+    {"kind": Kind.ERROR_BEFORE, "status": 429, "venue": "binance"},
+    {"kind": Kind.ERROR_BEFORE, "status": 429, "venue": "upbit"},
 )  # fmt: skip
 MESSAGES = (Kind.LOST, Kind.LOST, Kind.LATE, Kind.REPEATED, Kind.REORDERED, Kind.CUT)
 PARTS_PPM = (0, 4_000, 20_000, 120_000)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from arbitrage.model.effects import CancelOrder, PlaceOrder, QueryOrder, ReadAccount, VenueEffect
-from arbitrage.model.events import FaultKind, OrderEnded
+from arbitrage.model.events import FaultKind, OrderEnded, OrdersHeld
 from arbitrage.model.instruments import Instrument
 from arbitrage.model.orders import ClientOrderId, Order, OrderState
 from arbitrage.venues.rest import Limits
@@ -85,6 +85,12 @@ class AccountContext(msgspec.Struct, frozen=True):
     """The rules in force for a market, owned by the board; None while they are not known."""
 
 
+def rejection(order: Order, reason: str, now_ns: int, wait_ns: int) -> tuple[VenueEvent, ...]:
+    """Return what is said of an order that was not and will not be executed: first, how long its venue takes none."""
+    ended = OrderEnded(now_ns, order.client_order_id, OrderState.REJECTED, 0, reason)
+    return (OrdersHeld(now_ns, order.venue, now_ns + wait_ns), ended) if wait_ns else (ended,)
+
+
 class AccountSession(ABC):
     """One venue's order entry and private stream. What becomes of an effect arrives at `wiring.sink` as events.
 
@@ -134,6 +140,10 @@ class AccountSession(ABC):
     def hold_requests(self, until_ns: int) -> None:
         """Ask nothing before this time: a ban that was met before a restart outlives it."""
 
+    @abstractmethod
+    def orders_wait_ns(self) -> int:
+        """Return how long no order may leave by the venue's budgets and refusals; 0 when one may."""
+
     @property
     @abstractmethod
     def requests_held_until_ns(self) -> int:
@@ -169,7 +179,7 @@ class AccountSession(ABC):
     def reject(self, order: Order, reason: str) -> None:
         """Say that an order definitely was not and will not be executed."""
         self.counters["orders_rejected"] += 1
-        self.emit(OrderEnded(self._clock(), order.client_order_id, OrderState.REJECTED, 0, reason))
+        self.emit(*rejection(order, reason, self._clock(), self.orders_wait_ns()))
 
     def is_too_late(self, order: Order) -> bool:
         """Tell whether an order's validity has passed. 0 states none."""

@@ -243,6 +243,9 @@ class NotingAccount(AccountSession):
     async def close(self) -> None:
         self.closed = True
 
+    def orders_wait_ns(self) -> int:
+        return 0
+
     def hold_requests(self, until_ns: int) -> None: ...
 
     @property

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
-from engine_world import BINANCE, BTC, MS, World, instrument, settings
+from engine_world import BINANCE, BTC, MS, UPBIT, World, instrument, settings
 from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from arbitrage.ledger import fill_deltas
 from arbitrage.model.effects import Append, PlaceOrder
-from arbitrage.model.events import OrderAccepted, OrderFilled, Wake
+from arbitrage.model.events import OrderAccepted, OrderFilled, OrdersHeld, Wake
 from arbitrage.model.facts import FillBooked, LegDecided, OrderIntended, PlanClosed, PlanOpened
 from arbitrage.model.instruments import Side
 from arbitrage.model.money import E8
-from arbitrage.model.opportunities import Leg, LegChoice, PlanState
+from arbitrage.model.opportunities import Leg, LegChoice, PlanState, Refused
 from arbitrage.model.orders import Fill, Order, OrderState
 from arbitrage.model.settings import ExecutionSettings, RiskSettings
 
@@ -178,3 +178,25 @@ def test_no_venue_is_named_twice_by_one_id() -> None:
     ids = [order.client_order_id for order in world.placed()]
     assert len(ids) == len(set(ids)) > len(orders)
     assert {order.venue for order in world.placed()} >= {BINANCE}
+
+
+def test_where_a_venue_takes_no_order_nothing_is_sent_until_it_does_again() -> None:
+    """A 429 or a spent budget: to intend an order all the same is an entry on one leg, or an attempt at a naked one wasted."""
+    world = World()
+    world.connect()
+    world.feed(OrdersHeld(world.now_ns, UPBIT, world.now_ns + 1_500 * MS))
+    world.feed(OrdersHeld(world.now_ns, UPBIT, world.now_ns + 500 * MS))
+    assert list(world.engine.desk.closed_venues) == [UPBIT]
+    world.premium_books()
+    world.decide()
+    last = world.verdicts()[-1].verdict
+    assert isinstance(last, Refused) and "it takes no order of ours for now" in last.detail and not world.placed()
+    world.wait(1_000)
+    world.feed(Wake(world.now_ns))
+    assert list(world.engine.desk.closed_venues) == [UPBIT], "a shorter word does not end a longer hold"
+    world.wait(600)
+    world.feed(Wake(world.now_ns))
+    assert world.engine.desk.closed_venues == {}
+    world.premium_books()
+    world.decide()
+    assert world.placed()

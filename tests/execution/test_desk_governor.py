@@ -574,3 +574,24 @@ def test_a_plan_is_naked_from_the_moment_a_leg_falls_short_or_is_unknown() -> No
     assert not plan.is_naked
     house.hear(filled(back, "1", back.quantity_e8 // 2), end(back, back.quantity_e8 // 2))
     assert plan.is_naked
+
+
+def test_a_venue_that_refuses_an_attempt_is_not_asked_again_at_once() -> None:
+    """Three refusals take some milliseconds; the leg would be given up long before its deadline."""
+    house = naked()
+    house.hear(end(governed(house), 0, OrderState.REJECTED))
+    assert len(house.sent) == 4 and house.outcomes() == []
+    house.advance(SECOND)
+    assert governed(house).client_order_id == "t1-1-g2"
+
+
+def test_a_leg_waits_for_the_venue_that_takes_no_order_now_and_spends_no_attempt() -> None:
+    house = House()
+    house.desk.closed_venues = {BINANCE: "it takes no order of ours for now", UPBIT: "it takes no order of ours for now"}
+    bought_only(house)
+    house.advance(SECOND)
+    assert {fact.choice for fact in house.decisions()} == {LegChoice.HOLD} and len(house.sent) == 3
+    house.desk.closed_venues = {BINANCE: "it takes no order of ours for now"}
+    house.advance(2 * SECOND)
+    assert house.decisions()[-1].choice is LegChoice.COMPLETE
+    assert governed(house).client_order_id == "t1-1-g1"

@@ -90,6 +90,9 @@ class BinanceLink(AccountLink):
         """Placements by the connection whose answer did not come in time."""
         self._executions: set[tuple[str, int]] = set()
 
+    def orders_wait_ns(self) -> int:
+        return self.limits.budget(ORDERS).wait_ns(self.life.now_ns())
+
     def hold_requests(self, until_ns: int) -> None:
         self.limits.refused("", BANNED, until_ns)
 

@@ -170,6 +170,12 @@ def fills_once(case: Case) -> str:
     return f"fill {repeated[0].trade_id} of {repeated[0].client_order_id} is booked twice" if repeated else ""
 
 
+def none_intended_in_vain(case: Case) -> str:
+    """No order is intended for a venue that takes none: attempts at a naked leg are few."""
+    name = case.evidence.intended_in_vain
+    return f"{name} is intended for a venue that takes no order now" if name else ""
+
+
 def booked_truly(case: Case, fill: Fill) -> str:
     """What is booked happened, exactly so."""
     venue, symbol = case.evidence.markets[fill.market]
@@ -285,7 +291,7 @@ ON_PLAN: tuple[Callable[[Case, PlanOpened], str], ...] = (limits_in_force, nothi
 ON_LEAVING: tuple[Callable[[Case, Leaving], str], ...] = (
     approved_first, written_first, placed_once, valid_still, not_killed,
 )  # fmt: skip
-ON_EVENT: tuple[Callable[[Case], str], ...] = (books_add_up, fills_once)
+ON_EVENT: tuple[Callable[[Case], str], ...] = (books_add_up, fills_once, none_intended_in_vain)
 ON_REPORT: tuple[Callable[[Case], str], ...] = (nothing_believed_wrongly, accounts_agreed)
 AT_REST: tuple[Callable[[Case], str], ...] = (
     exchanges_add_up, plans_ended, all_fills_booked, ledger_is_truth, nothing_reserved, flat,

@@ -24,6 +24,7 @@ from arbitrage.model.events import (
     Event,
     LinkDown,
     LinkUp,
+    OrdersHeld,
 )
 from arbitrage.model.facts import (
     Fact,
@@ -109,6 +110,10 @@ class Evidence:
         self.links: dict[str, bool] = {}
         self.accounts: dict[str, bool] = {}
         self.offsets_ms: dict[str, int] = {}
+        self.shut_until_ns: dict[str, int] = {}
+        """By venue: before this it takes no order, by its own word or by its budget."""
+        self.intended_in_vain = ""
+        """The first order that was intended for a venue all the same."""
         self.intended: dict[ClientOrderId, Order] = {}
         self.durable: set[ClientOrderId] = set()
         self.plans: dict[PlanId, PlanOpened] = {}
@@ -160,6 +165,8 @@ class Evidence:
             elif isinstance(fact, Paused):
                 self.is_paused = fact.is_on
             for order in orders:
+                if fact.at_ns < self.shut_until_ns.get(order.venue, 0) and not self.intended_in_vain:
+                    self.intended_in_vain = order.client_order_id
                 self.intended[order.client_order_id] = order
                 if is_durable:
                     self.durable.add(order.client_order_id)
@@ -203,6 +210,7 @@ class Evidence:
         self.approved |= {plan.opportunity.id for plan in self.plans.values()}
         self.links.clear()
         self.accounts.clear()
+        self.shut_until_ns.clear()
         self.offsets_ms.clear()
         for seen in self.seen:
             seen.begin()
@@ -238,6 +246,8 @@ class Evidence:
                     self.accounts[venue] = True
                 case AccountLinkDown(venue=venue):
                     self.accounts[venue] = False
+                case OrdersHeld(venue=venue, until_ns=until_ns):
+                    self.shut_until_ns[venue] = max(until_ns, self.shut_until_ns.get(venue, 0))
                 case ClockMeasured(venue=venue, offset_ms=offset_ms):
                     self.offsets_ms[venue] = offset_ms
                 case _:

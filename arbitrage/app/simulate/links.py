@@ -22,16 +22,15 @@ from arbitrage.model.events import (
     FaultKind,
     FeedFault,
     OpenOrder,
-    OrderEnded,
     OrderUnanswered,
 )
 from arbitrage.model.instruments import Instrument, Venue
-from arbitrage.model.orders import ClientOrderId, Order, OrderState
+from arbitrage.model.orders import ClientOrderId, Order
 from arbitrage.model.settings import VenueSettings
 from arbitrage.sim.server.http import Response
 from arbitrage.sim.wire import Line, Wire
 from arbitrage.venues.rest import Limits
-from arbitrage.venues.trading import Credentials
+from arbitrage.venues.trading import Credentials, rejection
 from arbitrage.venues.wiring import VenueEvent
 
 RECONNECT_NS = 700 * MS_NS
@@ -107,6 +106,10 @@ class AccountLink(Party, ABC):
         """Ask what became of an order; tell its state and fills, or that it does not exist."""
 
     @abstractmethod
+    def orders_wait_ns(self) -> int:
+        """Return how long no order may leave by the venue's budgets and refusals; 0 when one may."""
+
+    @abstractmethod
     def hold_requests(self, until_ns: int) -> None:
         """Ask nothing before this time: a ban outlives a restart."""
 
@@ -139,7 +142,7 @@ class AccountLink(Party, ABC):
 
     def reject(self, order: Order, reason: str) -> None:
         """Say that an order definitely was not and will not be executed."""
-        self.sink((OrderEnded(self.life.now_ns(), order.client_order_id, OrderState.REJECTED, 0, reason),))
+        self.sink(rejection(order, reason, self.life.now_ns(), self.orders_wait_ns()))
 
     def unanswered(self, order: Order) -> None:
         """Say that nobody knows what became of an order."""

@@ -64,6 +64,9 @@ PLANTS: Mapping[str, Plant] = {
     "gap-ignored": Plant("a book goes on over a missing update", ("gaps_are_doubted", *DOUBTED), engine.GapIgnored),
     "hedge-forgotten": Plant("a leg that fell short is neither mended nor hedged", LEFT, engine.HedgeForgotten),
     "hedge-on-the-wrong-side": Plant("what is missing is sold, what is left over is bought", LEFT, engine.HedgeOnWrongSide),
+    "hold-ignored": Plant(
+        "orders are intended for a venue that takes none now", ("none_intended_in_vain",), engine.HoldIgnored
+    ),
     "journal-forgotten-at-start": Plant("a start takes its snapshot and nothing after it", KEPT, engine.JournalForgotten),
     "journal-refusal-ignored": Plant(
         "an entry is sent although no disk took its intent", ("written_first",), door=wire.SentUnwritten

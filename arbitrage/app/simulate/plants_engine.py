@@ -30,6 +30,7 @@ from arbitrage.model.events import (
     OrderAbsent,
     OrderEnded,
     OrderFilled,
+    OrdersHeld,
     OrderUnanswered,
     Reloaded,
 )
@@ -211,6 +212,13 @@ class AccountLossIgnored(Engine):
 
     def step(self, event: Event) -> Sequence[Effect]:
         return () if isinstance(event, AccountLinkDown) else super().step(event)
+
+
+class HoldIgnored(Engine):
+    """Does not hear that a venue takes no order for a while."""
+
+    def step(self, event: Event) -> Sequence[Effect]:
+        return () if isinstance(event, OrdersHeld) else super().step(event)
 
 
 class RateOfAnotherTime(Engine):

@@ -65,6 +65,9 @@ class UpbitLink(AccountLink):
         self._signer = Signer(context.credentials, dice, life.now_ns)
         self._chances: dict[int, Chance] = {}
 
+    def orders_wait_ns(self) -> int:
+        return self.limits.budget(ORDER).wait_ns(self.life.now_ns())
+
     def hold_requests(self, until_ns: int) -> None:
         self.limits.hold(until_ns)
 

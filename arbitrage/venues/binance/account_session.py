@@ -29,7 +29,7 @@ from arbitrage.venues.binance.account_rest import (
     AccountRest,
     Operation,
 )
-from arbitrage.venues.binance.limits import BinanceLimits
+from arbitrage.venues.binance.limits import ORDERS, BinanceLimits
 from arbitrage.venues.binance.order_entry import EntryParts, OrderEntry
 from arbitrage.venues.binance.orders_wire import OrdersCodec, place_parameters
 from arbitrage.venues.binance.replies import Meaning, Outcome, Reply, meaning_of
@@ -99,6 +99,9 @@ class BinanceAccountSession(AccountSession):
 
     def time_went_ahead(self, ahead_ns: int) -> None:
         self._rest.clock.went_ahead(ahead_ns)
+
+    def orders_wait_ns(self) -> int:
+        return self._limits.budget(ORDERS).wait_ns(self._clock())
 
     def hold_requests(self, until_ns: int) -> None:
         self._limits.refused("", BANNED, until_ns)

@@ -24,7 +24,7 @@ from arbitrage.venues.rest import Limits
 from arbitrage.venues.session import first_failure
 from arbitrage.venues.trading import AccountContext, AccountSession
 from arbitrage.venues.transport import ConnectFailed
-from arbitrage.venues.upbit.account_limits import CONNECT, AccountLimits
+from arbitrage.venues.upbit.account_limits import CONNECT, ORDER, AccountLimits
 from arbitrage.venues.upbit.account_reader import AccountReader
 from arbitrage.venues.upbit.fills import Fills
 from arbitrage.venues.upbit.key_check import KeyCheck
@@ -63,7 +63,7 @@ class UpbitAccountSession(AccountSession):
         self._reader = AccountReader(self.context, self.rest, codec, self.counters)
         parts = EntryParts(
             context=self.context, symbols=self.symbols, rest=self.rest, codec=codec, fills=self._fills, watch=self._watch,
-            terms=self._terms, counters=self.counters, note_sent=self.note_sent,
+            terms=self._terms, counters=self.counters, note_sent=self.note_sent, orders_wait_ns=self.orders_wait_ns,
         )  # fmt: skip
         self._entry = OrderEntry(parts)
         self._stream: PrivateStream | None = None
@@ -93,6 +93,9 @@ class UpbitAccountSession(AccountSession):
 
     async def try_order(self, order: Order) -> str:
         return await self._entry.try_order(order)
+
+    def orders_wait_ns(self) -> int:
+        return self._pocket.budget(ORDER).wait_ns(self._clock())
 
     def hold_requests(self, until_ns: int) -> None:
         self._pocket.hold(until_ns)

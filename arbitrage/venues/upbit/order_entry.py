@@ -23,8 +23,9 @@ from arbitrage.model.events import (
     OrderFilled,
     OrderUnanswered,
 )
-from arbitrage.model.orders import ClientOrderId, Fill, Order, OrderState
+from arbitrage.model.orders import ClientOrderId, Fill, Order
 from arbitrage.venues.budget import NS_PER_S
+from arbitrage.venues.trading import rejection
 from arbitrage.venues.upbit.account_limits import CANCEL, ORDER, QUERY, TEST
 from arbitrage.venues.upbit.fills import Fills
 from arbitrage.venues.upbit.orders_wire import OrderPicture, OrdersCodec, VenueRefusal, order_pairs
@@ -59,6 +60,7 @@ class EntryParts(msgspec.Struct, frozen=True):
     terms: Terms
     counters: Counter[str]
     note_sent: Callable[[ClientOrderId], None]
+    orders_wait_ns: Callable[[], int]
 
 
 class _Placement(msgspec.Struct, eq=False):
@@ -198,7 +200,7 @@ class OrderEntry:
     def _reject(self, order: Order, reason: str) -> None:
         self._parts.counters["orders_rejected"] += 1
         self._parts.watch.forget(order.client_order_id)
-        self._emit((OrderEnded(self._clock(), order.client_order_id, OrderState.REJECTED, 0, reason),))
+        self._emit(rejection(order, reason, self._clock(), self._parts.orders_wait_ns()))
 
     def _unanswered(self, order: Order) -> None:
         self._parts.counters["orders_unanswered"] += 1
