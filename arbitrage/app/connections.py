@@ -96,7 +96,7 @@ class Connections:
                 async with asyncio.timeout(CHECK_SECONDS_MAX):
                     reasons = await self.accounts[name].check()
             except TimeoutError:
-                reasons = [Unasked(f"no answer within {CHECK_SECONDS_MAX:.0f} s")]
+                reasons = [Unasked(f"no answer within {CHECK_SECONDS_MAX:.0f} s, any wait for its request budget included")]
         self.unchecked.pop(name, None)
         definite = [reason for reason in reasons if not isinstance(reason, Unasked)]
         if reasons and not definite:

@@ -86,7 +86,7 @@ class DiffBook(Book):
         if self._buffer[0].first_id > snapshot.last_id + 1:
             self.counters["snapshots_too_old"] += 1
             return self._ask("the snapshot is older than the first buffered update")
-        buffered = [diff for diff in self._buffer if diff.last_id > snapshot.last_id]
+        buffered = _in_order([diff for diff in self._buffer if diff.last_id > snapshot.last_id])
         newest = self._buffer[-1]
         self._buffer = []
         self._load(snapshot)
@@ -248,3 +248,13 @@ class DiffBook(Book):
         text = f"at update {ticker.update_id} the ticker shows {shown}, the book {held}"
         report = Report(Severity.ERROR, "book_mismatch", text, {"market": self.market})
         return (report, *self._restart(Doubt.CROSS_CHECK, "the book differs from the ticker", None))
+
+
+def _in_order(diffs: list[BookDiff]) -> list[BookDiff]:
+    """Leave out updates that later ones are behind: a damaged id, kept, would end the book as soon as it begins."""
+    found: list[BookDiff] = []
+    for diff in reversed(diffs):
+        if not found or diff.last_id < found[-1].last_id:
+            found.append(diff)
+    assert len(found) > 0 or not diffs, "the newest update is always kept"
+    return found[::-1]

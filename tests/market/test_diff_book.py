@@ -118,6 +118,20 @@ def test_a_gap_inside_the_buffer_is_harmless_when_the_snapshot_lies_after_it() -
     assert (book.flaw, book.last_id) == (None, 16)
 
 
+def test_a_buffered_update_with_a_damaged_last_id_does_not_end_the_book_as_it_begins() -> None:
+    """What follows it is behind it; kept, it would cost another snapshot, after another wait of up to half a minute."""
+    book = diff_book()
+    book.apply(diff(11, 12, [(99.0, 2.0)]))
+    book.apply(diff(13, 9_000_014, [(98.0, 5.0)]))
+    book.apply(diff(15, 16, [(97.0, 3.0)]))
+    book.apply(diff(17, 18, [(99.0, 4.0)]))
+    missed = "update ids jump from 12 to 15"
+    assert resyncs(book.start_from(snapshot(10))) == [missed], "what it brought is not believed"
+    assert book.start_from(snapshot(16)) == ()
+    assert (book.flaw, book.last_id, book.best_bid_quantity) == (None, 18, 4.0)
+    assert book.apply(diff(19, 19)) == () and book.flaw is None
+
+
 def test_old_and_repeated_diffs_change_nothing() -> None:
     book = synced()
     book.apply(diff(11, 12, [(99.0, 5.0)], at_ns=50))

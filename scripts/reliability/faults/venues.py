@@ -75,7 +75,8 @@ def venue_429(lab: Lab) -> str:
     truth = lab.house.truth()
     early = {venue: truth[venue]["violations"].get("requests_while_limited", 0) for venue in ("binance", "upbit")}
     lab.demand(not any(early.values()), f"nothing is asked before its time: {early}")
-    lab.demand("recovered" in run.text(), "the leg whose order was refused was governed")
+    lab.until(lambda: "recovered" in run.text(), "the leg whose order was refused was governed")
+    lab.demand("with a residual" not in run.text(), "no leg was given up although another way was open")
     orders = lab.settles()
     words = f"struck after {struck:.1f} s, no request before its time, the naked legs recovered"
     return f"{words}; {orders} orders, every balance equal"
