@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from functools import partial
@@ -20,10 +21,9 @@ UPBIT_HOLD_S_MAX = 150.0
 IN_FLIGHT_MAX = 12
 """Requests that were on their way when a ban began; none leaves after its first answer."""
 SETTLED_S = 1.0
-HELD_S = {"upbit": 1.0, "binance": 59.0}
-"""What a 429 without `Retry-After` costs at least, less a moment."""
+HOLDS = re.compile(r"rate_limited: .*? for ([0-9.]+) s")
 SEEN_NS = 200_000_000
-"""An arbitrage may be on its way while the refusal is."""
+"""An arbitrage may be on its way while the refusal is; and this harness hears of it a moment late."""
 REFUSED_WORDS = ("429", "-1003")
 
 
@@ -74,16 +74,18 @@ def half_open(lab: Lab) -> str:
 
 def venue_429(lab: Lab) -> str:
     """An order at each exchange is answered 429: nothing is sent there before its time, open legs are governed without it."""
-    lab.trading()
+    run = lab.trading()
     told: list[str] = []
     for venue, endpoint in (("upbit", "POST /v1/orders"), ("binance", "order.place")):
         lab.house.fault("error_before", venue, endpoint, status=429)
         lab.until(partial(_has_fired, lab, "error_before", len(told) + 1), f"{venue} refuses an order")
         struck_ns = time.time_ns()
-        time.sleep(HELD_S[venue])
-        lab.demand_no_entry(struck_ns + SEEN_NS, time.time_ns(), f"while {venue} takes no order", venue)
-        told.append(f"{venue} traded {HELD_S[venue] + lab.recovers() + lab.trades_on():.0f} s after its refusal")
-    lab.says("rate_limited", times=2)
+        lab.says("rate_limited", times=len(told) + 1)
+        held_s = float(HOLDS.findall(run.text())[-1])
+        time.sleep(held_s)
+        ends_ns = struck_ns + int(held_s * 1e9) - SEEN_NS
+        lab.demand_no_entry(struck_ns + SEEN_NS, ends_ns, f"while {venue} takes no order", venue)
+        told.append(f"{venue} held for {held_s:g} s, traded {lab.recovers() + lab.trades_on():.1f} s after")
     truth = lab.house.truth()
     early = {venue: truth[venue]["violations"].get("requests_while_limited", 0) for venue in ("binance", "upbit")}
     lab.demand(not any(early.values()), f"nothing is asked before its time: {early}")
