@@ -62,7 +62,7 @@ class Streams(RuleBasedStateMachine):
         self.bounds = (bids[-1][0] if bids and not self.is_whole else 0, asks[-1][0] if asks and not self.is_whole else 10**9)
         picture = snapshot(self.last_id, [level(*row) for row in bids], [level(*row) for row in asks], is_whole=self.is_whole)
         assert self.book.start_from(picture) == ()
-        self.is_synced = True
+        self.is_synced, self.repeated = True, 0
         self.loaded_version = self.book.version
         """Repeated before anything new came, an update is only older than the snapshot."""
 
