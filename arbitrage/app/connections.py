@@ -21,7 +21,7 @@ from arbitrage.model.instruments import Instrument, Venue
 from arbitrage.model.settings import Settings
 from arbitrage.venues.factory import make_account_session, make_session, transport_named
 from arbitrage.venues.session import Session
-from arbitrage.venues.trading import AccountContext, AccountSession, Credentials, Unasked
+from arbitrage.venues.trading import AccountContext, AccountSession, Credentials, Unasked, held
 from arbitrage.venues.wiring import VenueContext, VenueEvent, Wiring
 
 logger = logging.getLogger("arbitrage.daemon")
@@ -133,6 +133,13 @@ class Connections:
         for name, account in self.accounts.items():
             held[name] = max(held[name], account.requests_held_until_ns)
         self.bans.note(held, self._clock())
+
+    def note_holds(self) -> None:
+        """Tell the engine where no order may leave for a while: a ban that a question met is not found out by an order."""
+        now_ns = self._clock()
+        for name, account in self.accounts.items():
+            if events := held(Venue(name), now_ns, account.orders_wait_ns()):
+                self._account_sink(events)
 
     def _say(self, events: Sequence[VenueEvent]) -> None:
         self._sink(events)

@@ -151,10 +151,13 @@ class Daemon:
         self._connections.feeds[venue].resync(market)
 
     async def _wake(self) -> None:
+        is_real = mode_of(self.running.settings).is_real
         while True:
             await asyncio.sleep(WAKE_S)
             now_ns = self.running.clock()
             self.operator.look()
+            if is_real:
+                self._connections.note_holds()
             self.running.door.feed([Wake(now_ns)])
             self._connections.note_bans()
 

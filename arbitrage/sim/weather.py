@@ -280,6 +280,13 @@ def _skew(dice: random.Random, at_ms: int) -> Drawn:
     yield VenueFault(max(FIRST_MS, at_ms - 1_000), Fault(Kind.SKEW, dice.choice(VENUES), ms=ms, for_s=for_s))
 
 
+def _late(dice: random.Random, at_ms: int) -> Drawn:
+    """A clock turns out wrong by an order's refusal, and to measure it takes about as long as the order is valid."""
+    begins_ms = max(FIRST_MS, at_ms - dice.choice((0, 50, 200)))
+    yield VenueFault(begins_ms, Fault(Kind.SKEW, "binance", ms=dice.choice((-3_000, 3_000)), for_s=6.0))
+    yield VenueFault(begins_ms, Fault(Kind.SLOW, "binance", "GET /api/v3/time", ms=dice.choice((600, 1_200, 2_000)), times=3))
+
+
 def _ban(dice: random.Random, at_ms: int) -> Drawn:
     venue, for_s = dice.choice(VENUES), dice.choice((2.0, 6.0))
     yield VenueFault(at_ms + dice.choice((-200, 0, 150)), Fault(Kind.BAN, venue, for_s=for_s))
@@ -357,7 +364,7 @@ def _twin(dice: random.Random, at_ms: int) -> Drawn:
 WEATHER: tuple[tuple[Family, int], ...] = (
     (_placing, 8), (_asking, 3), (_news, 7), (_books, 5), (_gap, 5), (_unseen, 5), (_thin, 8), (_crash, 7), (_frozen, 3),
     (_link, 3), (_blind, 2), (_skew, 3), (_ban, 3), (_kill, 6), (_stores, 4), (_operator, 3), (_rules, 3), (_flips, 2),
-    (_slow, 2), (_twin, 5), (_transfer, 2),
+    (_slow, 2), (_twin, 5), (_transfer, 2), (_late, 3),
 )  # fmt: skip
 FAMILIES = tuple(family for family, _ in WEATHER)
 WEIGHTS = tuple(weight for _, weight in WEATHER)

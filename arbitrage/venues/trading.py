@@ -19,7 +19,7 @@ import msgspec
 
 from arbitrage.model.effects import CancelOrder, PlaceOrder, QueryOrder, ReadAccount, VenueEffect
 from arbitrage.model.events import FaultKind, OrderEnded, OrdersHeld
-from arbitrage.model.instruments import Instrument
+from arbitrage.model.instruments import Instrument, Venue
 from arbitrage.model.orders import ClientOrderId, Order, OrderState
 from arbitrage.venues.rest import Limits
 from arbitrage.venues.wiring import VenueContext, VenueEvent
@@ -27,6 +27,8 @@ from arbitrage.venues.wiring import VenueContext, VenueEvent
 EFFECTS_UNDER_WAY_MAX = 512
 """Effects that may be under way or wait for a budget; one more is refused, visibly."""
 SEND_DELAYS_KEPT = 1_024
+HELD_NS_MIN = 250_000_000
+"""Shorter waits for a budget come and go with the venue's own seconds."""
 HIDDEN = "<hidden>"
 SecretKind = Literal["shared", "ed25519"]
 CarryOut = Callable[[VenueEffect], Coroutine[Any, Any, None]]
@@ -83,6 +85,11 @@ class AccountContext(msgspec.Struct, frozen=True):
     """Dense ids by the venue's symbol."""
     instrument: Callable[[int], Instrument | None]
     """The rules in force for a market, owned by the board; None while they are not known."""
+
+
+def held(venue: Venue, now_ns: int, wait_ns: int) -> tuple[OrdersHeld, ...]:
+    """Say that a venue takes no order for a while, whichever request was told so; a wait within its rhythm is none."""
+    return (OrdersHeld(now_ns, venue, now_ns + wait_ns),) if wait_ns >= HELD_NS_MIN else ()
 
 
 def rejection(order: Order, reason: str, now_ns: int, wait_ns: int) -> tuple[VenueEvent, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from test_app_modes import settings_of
+from test_app_modes import NotingAccount, settings_of
 
 from arbitrage.app.bans import BanFile
 from arbitrage.app.connections import Connections
-from arbitrage.model.events import ClockMeasured, LinkAlive
+from arbitrage.model.events import ClockMeasured, LinkAlive, OrdersHeld
 from arbitrage.model.instruments import Venue
 from arbitrage.venues.wiring import VenueEvent
 
@@ -42,3 +42,26 @@ def test_a_venue_s_clock_is_held_against_the_wall_however_far_engine_time_went_a
 
 def test_what_is_no_clock_is_handed_on_as_it_is(tmp_path: Path) -> None:
     assert heard(tmp_path, HOUR_NS)[-1] == LinkAlive(HOUR_NS, BINANCE, "one")
+
+
+class HeldAccount(NotingAccount):
+    """An account that takes no order for a while."""
+
+    wait_ns = 0
+
+    def orders_wait_ns(self) -> int:
+        return self.wait_ns
+
+
+def test_a_hold_is_told_whichever_request_met_it_and_a_venue_s_rhythm_is_none(tmp_path: Path) -> None:
+    found: list[VenueEvent] = []
+    connections = Connections(settings_of(tmp_path, "paper"), {}, lambda: 7, BanFile(tmp_path))
+    account = connections.accounts["binance"] = HeldAccount("binance", found.extend)
+    connections.attach(found.extend, found.extend, lambda market: None)
+    connections.note_holds()
+    account.wait_ns = 100_000_000
+    connections.note_holds()
+    assert found == []
+    account.wait_ns = 60_000_000_000
+    connections.note_holds()
+    assert found == [OrdersHeld(7, BINANCE, 60_000_000_007)]

@@ -224,6 +224,7 @@ class Daemon:
             for task in self._tasks:
                 if task.done():
                     task.result()
+            self.connections.note_holds()
             self.door.feed([Wake(now_ns())])
 
     @property

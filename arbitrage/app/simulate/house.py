@@ -31,7 +31,7 @@ from arbitrage.sim.weather import Crash, Point
 from arbitrage.sim.wire import Wire
 from arbitrage.sim.world import World
 from arbitrage.store.snapshots import Candidate
-from arbitrage.venues.trading import Credentials
+from arbitrage.venues.trading import Credentials, held
 from arbitrage.venues.wiring import VenueEvent
 
 WAKE_NS = 100 * MS_NS
@@ -220,7 +220,9 @@ class House:
     def _wake(self) -> None:
         now_ns = self.life.now_ns()
         self.life.after_ns(WAKE_NS, self._wake)
-        self.door.feed([Wake(now_ns)])
+        holds = [event for venue, link in self.links.items() for event in held(Venue(venue), now_ns, link.orders_wait_ns())]
+        self.ground.watch.on_events(holds)
+        self.door.feed([*holds, Wake(now_ns)])
         for venue, link in self.links.items():
             if link.held_until_ns > now_ns:
                 self.ground.disk.bans[venue] = link.held_until_ns
