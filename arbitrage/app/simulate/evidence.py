@@ -165,7 +165,8 @@ class Evidence:
             elif isinstance(fact, Paused):
                 self.is_paused = fact.is_on
             for order in orders:
-                if fact.at_ns < self.shut_until_ns.get(order.venue, 0) and not self.intended_in_vain:
+                is_new = order.client_order_id not in self.intended  # told again once it is durable, when a hold may have begun
+                if is_new and fact.at_ns < self.shut_until_ns.get(order.venue, 0) and not self.intended_in_vain:
                     self.intended_in_vain = order.client_order_id
                 self.intended[order.client_order_id] = order
                 if is_durable:
