@@ -251,7 +251,9 @@ def test_an_archive_that_cannot_be_written_says_so_and_goes_on_where_it_stopped(
             line = line_folder(tmp_path, keeper.health().line)
             await eventually(lambda: bool(list(line.glob("*.part"))), 30)
             await fetch(stand.endpoint, "SELECT pg_switch_wal()")
-            await eventually((line / f"{stopped['name']}{SEALED}").exists, 30)
+            kept = line / f"{stopped['name']}{SEALED}"
+            await eventually(kept.exists, 30)
+            assert not (line / f"{stopped['name']}.part").exists(), "what was written meanwhile is in it whole"
 
     asyncio.run(story())
 
