@@ -129,10 +129,10 @@ class Connections:
 
     def note_bans(self) -> None:
         """Keep until when each venue refuses us, so that a restart knows."""
-        held = {name: feed.requests_held_until_ns for name, feed in self.feeds.items()}
+        ends_ns = {name: feed.requests_held_until_ns for name, feed in self.feeds.items()}
         for name, account in self.accounts.items():
-            held[name] = max(held[name], account.requests_held_until_ns)
-        self.bans.note(held, self._clock())
+            ends_ns[name] = max(ends_ns[name], account.requests_held_until_ns)
+        self.bans.note(ends_ns, self._clock())
 
     def note_holds(self) -> None:
         """Tell the engine where no order may leave for a while: a ban that a question met is not found out by an order."""

@@ -186,7 +186,8 @@ def test_where_a_venue_takes_no_order_nothing_is_sent_until_it_does_again() -> N
     world.connect()
     world.feed(OrdersHeld(world.now_ns, UPBIT, world.now_ns + 1_500 * MS))
     world.feed(OrdersHeld(world.now_ns, UPBIT, world.now_ns + 500 * MS))
-    assert list(world.engine.desk.closed_venues) == [UPBIT]
+    world.feed(OrdersHeld(world.now_ns, BINANCE, world.now_ns))
+    assert list(world.engine.desk.closed_venues) == [UPBIT], "what is over on its arrival holds nothing"
     world.premium_books()
     world.decide()
     last = world.verdicts()[-1].verdict
