@@ -10,6 +10,7 @@ import concurrent.futures
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,13 +104,20 @@ def run_job(folder: str, work: pathlib.Path) -> tuple[str, bool, dict[str, int],
     is_good = run.returncode == 0
     text = f"{folder:<12} {lines[-1] if lines else 'printed nothing'}   ({time.monotonic() - started:.0f} s)"
     if not is_good:
-        text += "\n" + run.stdout[-12_000:] + run.stderr[-4_000:]
+        text += f"\n{ends_of(run.stdout, 12_000)}{ends_of(run.stderr, 4_000)}"
     if is_good and is_pure:
         is_good, detail = report(data_file, PURE_PERCENT_MIN)
         if not is_good:
             text += f"\n{folder}: branch coverage by its own folder is under {PURE_PERCENT_MIN} %: test these lines\n{detail}"
             counts["failed"] = counts.get("failed", 0) + 1
     return folder, is_good, counts, text
+
+
+def ends_of(text: str, characters: int) -> str:
+    """Return a long text without its middle: how it began (a failing seed stands there) and how it ended."""
+    if len(text) <= characters:
+        return text
+    return f"{text[: characters // 4]}\n[...]\n{text[-characters * 3 // 4 :]}"
 
 
 def outer_coverage(work: pathlib.Path, folders: list[str]) -> tuple[bool, str]:
@@ -126,6 +134,7 @@ def outer_coverage(work: pathlib.Path, folders: list[str]) -> tuple[bool, str]:
 
 def main(names: list[str]) -> int:
     """Run the named jobs (or all) and return an exit status."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would what is tested
     folders = names or [*PURE_ROOMS, *OUTER_JOBS]
     folders = sorted(folders, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     totals = {"passed": 0, "failed": 0, "skipped": 0, "error": 0}

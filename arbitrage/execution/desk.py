@@ -286,7 +286,8 @@ class Desk:
                 plan, worked = self._orders[client_order_id]
                 worked.state, worked.changed_at_ns = fact.state, fact.at_ns
                 worked.is_absent = fact.is_absence
-                worked.is_acknowledged |= fact.state is OrderState.OPEN
+                if fact.state is OrderState.OPEN:
+                    worked.known_at_ns = fact.at_ns
                 if fact.state.is_terminal:
                     worked.ended_quantity_e8 = max(worked.ended_quantity_e8, fact.filled_quantity_e8)
                 self._note_owing(plan)
@@ -341,7 +342,7 @@ class Desk:
         worked.filled_quantity_e8 += fill.quantity_e8
         worked.quote_e8 += fill.quote_e8
         add_deltas(worked.fees, [(fill.fee_asset, fill.fee_e8)])
-        worked.is_acknowledged = True
+        worked.known_at_ns = fact.at_ns
         add_deltas(plan.deltas, fill_deltas(fill, plan.instrument(fill.market)).items())
         self._note_owing(plan)
 

@@ -2,8 +2,8 @@
 
     INTENDED -> OPEN -> FILLED | CANCELLED | REJECTED        any order of arrival; a venue's end is never undone
     INTENDED | OPEN -> UNKNOWN -> (asked until answered) -> OPEN | an end
-    UNKNOWN -> absent: the venue still says "does not exist" when asked after the order's validity and a horizon. This end is
-    our own conclusion, so a later word of the venue undoes it.
+    UNKNOWN -> absent: the venue still says "does not exist" when asked a horizon after the order's validity and after the
+    venue's last word that it has it. This end is our own conclusion, so a later word of the venue undoes it.
 
 The same intent is then decided anew at the prices of then, under a new id, at every venue alike. Nothing hangs on a venue
 telling a repetition from a new order: Binance knows an id as taken among open orders only, so it would execute an IOC twice
@@ -49,7 +49,7 @@ def on_absent(worked: WorkedOrder, event: OrderAbsent, settings: ExecutionSettin
     if (event.asked_ns or worked.changed_at_ns) < believed_from_ns(worked, settings):
         return []
     order_id, filled_e8 = worked.order.client_order_id, worked.filled_quantity_e8
-    if not worked.is_acknowledged:
+    if worked.known_at_ns is None:
         return [Append(OrderChanged(event.at_ns, order_id, OrderState.REJECTED, 0, ABSENT, is_absence=True))]
     reason = "absent, although the venue had acknowledged it"
     ended = OrderChanged(event.at_ns, order_id, OrderState.CANCELLED, filled_e8, reason, is_absence=True)
@@ -57,11 +57,15 @@ def on_absent(worked: WorkedOrder, event: OrderAbsent, settings: ExecutionSettin
 
 
 def believed_from_ns(worked: WorkedOrder, settings: ExecutionSettings) -> int:
-    """Return from when on a question that is answered "does not exist" is believed."""
+    """Return from when on a question that is answered "does not exist" is believed.
+
+    What a venue acknowledged late is to be found late: its last word opens the horizon anew (Upbit lists an order seconds after
+    it took it, reference upbit 7).
+    """
     order = worked.order
     valid_until_ns = order.valid_until_ns or worked.intended_at_ns + settings.order_validity_ms * NS_PER_MS
     assert valid_until_ns >= 0, "validity ends at a time"
-    return valid_until_ns + settings.absence_horizon_ms * NS_PER_MS
+    return max(valid_until_ns, worked.known_at_ns or 0) + settings.absence_horizon_ms * NS_PER_MS
 
 
 def on_unanswered(worked: WorkedOrder, event: OrderUnanswered) -> list[Effect]:

@@ -27,8 +27,8 @@ class WorkedOrder(msgspec.Struct):
     fees: dict[Asset, int] = {}
     """What its fills paid, by asset."""
     intended_at_ns: int = 0
-    is_acknowledged: bool = False
-    """The venue said once that it has the order, or filled some of it."""
+    known_at_ns: int | None = None
+    """When the venue last said that it has the order, or filled some of it; None: never."""
     is_absent: bool = False
     """It ended because the venue did not know it when absence could be believed."""
 

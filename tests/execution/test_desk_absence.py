@@ -130,6 +130,18 @@ def test_an_order_that_was_acknowledged_and_then_denied_ends_with_its_fills_and_
     assert house.report_codes() == ["absent_after_acknowledgement"]
 
 
+def test_an_order_that_was_acknowledged_late_is_denied_a_horizon_longer() -> None:
+    """Found in a simulated life: the answer came seconds late, the venue's questions lagged too, and the leg was given up."""
+    house, order, worked = single()
+    ask_until(house, order, BELIEVED - SECOND)
+    known_ns = house.now_ns
+    house.hear(accepted(order, known_ns))
+    ask_until(house, order, known_ns + 9 * SECOND)
+    assert worked.state is OrderState.UNKNOWN and not worked.is_absent and not house.report_codes()
+    ask_until(house, order, known_ns + 11 * SECOND)
+    assert worked.is_absent and house.report_codes() == ["absent_after_acknowledgement"]
+
+
 def test_a_denial_after_an_end_changes_nothing() -> None:
     house, order, worked = single()
     house.hear(end(order, 0))

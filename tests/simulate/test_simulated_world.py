@@ -28,7 +28,8 @@ def test_fresh_seeds_break_no_rule() -> None:
         batch.add(life)
         if life.failure is not None:
             text = "\n".join((*(shrunk := shrink(life.seed, Shape(), "")).strikes, *shrunk.trace))
-            pytest.fail(f"seed {life.seed}: {life.failure.checker}: {life.failure.message}\n{text}")
+            said = f"seed {life.seed}: {life.failure.checker}: {life.failure.message}"
+            pytest.fail(f"{said}\n{text}\nagain: arbitrage simulate --seeds 1 --start {life.seed}")
     assert batch.seeds == SEEDS
     assert batch.fills > 5 * SEEDS, "lives without fills prove little"
     assert batch.crashes > SEEDS // 10
