@@ -85,13 +85,13 @@ class Seen(msgspec.Struct):
         else:
             self.cursor = max(self.cursor, last_id)
 
-    def snapshot(self, last_id: int, newest_id: int) -> None:
-        """Take a picture: what waits goes on from it, or not."""
+    def snapshot(self, last_id: int, newest_id: int, at_ns: int) -> None:
+        """Take a picture, which is news of its time: what waits goes on from it, or not."""
         waiting, self.waiting = self.waiting, []
         self.wrong = 0
         if self.cursor is not None and self.cursor >= last_id:
             return
-        self.cursor = last_id
+        self.cursor, self.at_ns = last_id, at_ns
         for first_id, reached_id in waiting:
             if reached_id > last_id:
                 self.diff(first_id, reached_id, newest_id)
@@ -232,8 +232,8 @@ class Evidence:
                 case BookDiff(at_ns=at_ns, market=market):
                     self.seen[market].at_ns = at_ns
                     self.seen[market].diff(event.first_id, event.last_id, self._newest_id(market))
-                case BookSnapshot(market=market):
-                    self.seen[market].snapshot(event.last_id, self._newest_id(market))
+                case BookSnapshot(at_ns=at_ns, market=market):
+                    self.seen[market].snapshot(event.last_id, self._newest_id(market), at_ns)
                 case BookFull(at_ns=at_ns, market=market):
                     self.seen[market].at_ns = at_ns
                     self.seen[market].cursor = 0
