@@ -99,6 +99,11 @@ class Dust:
         }
         return [line for line in self.lines if line.asset not in apart and line.asset not in worked]
 
+    def is_hedged_now(self, asset: Asset) -> bool:
+        """Say whether a hedge of this asset is under way: a leftover that is written off beside it arises anew."""
+        hedges = (plan.opportunity for plan in self._desk.open_plans() if is_hedge(plan.opportunity))
+        return any(asset in (leg.spent.asset, leg.received.asset) for hedge in hedges for leg in hedge.legs)
+
     def _uncertain(self, instruments: list[Instrument]) -> set[Asset]:
         """Return the assets that an unanswered order may have traded: what is left of them is not known."""
         markets = {order.market for order, _ in self._desk.unfinished()}

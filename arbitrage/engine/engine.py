@@ -21,7 +21,7 @@ from arbitrage.engine.reconciling import Reconciler
 from arbitrage.execution.desk import Desk
 from arbitrage.execution.plans import DeskState
 from arbitrage.ledger.ledger import Ledger
-from arbitrage.ledger.state import LedgerState
+from arbitrage.ledger.state import LedgerState, Leftover
 from arbitrage.market.board import Board
 from arbitrage.model.effects import Append, Effect, Judged, Report, Severity
 from arbitrage.model.events import (
@@ -380,11 +380,16 @@ class Engine:
                 effects += self._apply(PairSwitched(command.at_ns, pair, False, command.actor, command.reason))
         for residue in self.ledger.residues():
             if command.name == f"{RESIDUE}{residue.asset}" or (not command.name and residue.asset in self.dust.naked):
-                off = ResidueWrittenOff(command.at_ns, residue.asset, residue.amount_e8, command.actor, command.reason)
-                effects += self._apply(off)
-                self.dust.naked.pop(residue.asset, None)
+                effects += self._write_off(residue, command)
         assert command.actor, "somebody accepts"
         return effects
+
+    def _write_off(self, residue: Leftover, command: Command) -> Sequence[Effect]:
+        if self.dust.is_hedged_now(residue.asset):
+            text = f"{RESIDUE}{residue.asset} is not written off: an order that hedges it is under way; accept what it leaves"
+            return [Report(Severity.WARNING, "residue_not_accepted", text, {"asset": residue.asset})]
+        self.dust.naked.pop(residue.asset, None)
+        return self._apply(ResidueWrittenOff(command.at_ns, residue.asset, residue.amount_e8, command.actor, command.reason))
 
     def _on_reloaded(self, event: Reloaded) -> Sequence[Effect]:
         settings = event.settings

@@ -186,6 +186,25 @@ def test_a_leftover_is_written_off_by_name_or_with_all_differences() -> None:
         assert engine.ledger == world.engine.ledger
 
 
+def test_a_leftover_is_not_written_off_while_it_is_being_hedged() -> None:
+    """Found in a simulated life: written off beside its hedge it arose anew, the other way round, and was hedged for ever."""
+    for name in ("residue-BTC", ""):
+        world = trading()
+        leave(world, 600_000)
+        leave(world, 600_000)
+        wake(world)
+        (hedge,) = hedges(world)
+        world.engine.dust.naked.setdefault(BTC, "as a start may find it")
+        world.feed(Command(world.now_ns, CommandKind.ACCEPT_DIFFERENCES, "kim", "sold by hand", name))
+        assert "residue_not_accepted" in world.reports()
+        assert not any(isinstance(fact, ResidueWrittenOff) for fact in world.facts())
+        world.take_all(list(hedge.orders))
+        wake(world)
+        assert len(hedges(world)) == 1 and abs(sum(each.amount_e8 for each in world.engine.ledger.residues())) < 1_000
+        world.feed(Command(world.now_ns, CommandKind.ACCEPT_DIFFERENCES, "kim", "the rest", "residue-BTC"))
+        assert world.engine.ledger.residues() == ()
+
+
 def test_dust_that_nobody_holds_away_is_not_written_off_with_all() -> None:
     world = trading()
     leave(world, 3_000)
