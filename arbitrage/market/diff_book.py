@@ -7,6 +7,7 @@ that the snapshot showed. Source of the procedure: Binance's "How to manage a lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from arbitrage.market.book import INFINITE, NEVER, NOTHING, SMALLEST, Book
 from arbitrage.market.book_side import BookSide
@@ -86,7 +87,7 @@ class DiffBook(Book):
         if self._buffer[0].first_id > snapshot.last_id + 1:
             self.counters["snapshots_too_old"] += 1
             return self._ask("the snapshot is older than the first buffered update")
-        buffered = _in_order([diff for diff in self._buffer if diff.last_id > snapshot.last_id])
+        buffered = _undamaged([diff for diff in self._buffer if diff.last_id > snapshot.last_id])
         newest = self._buffer[-1]
         self._buffer = []
         self._load(snapshot)
@@ -250,11 +251,13 @@ class DiffBook(Book):
         return (report, *self._restart(Doubt.CROSS_CHECK, "the book differs from the ticker", None))
 
 
-def _in_order(diffs: list[BookDiff]) -> list[BookDiff]:
-    """Leave out updates that later ones are behind: a damaged id, kept, would end the book as soon as it begins."""
-    found: list[BookDiff] = []
-    for diff in reversed(diffs):
-        if not found or diff.last_id < found[-1].last_id:
-            found.append(diff)
-    assert len(found) > 0 or not diffs, "the newest update is always kept"
-    return found[::-1]
+def _undamaged(diffs: list[BookDiff]) -> list[BookDiff]:
+    """Leave out an update inside whose ids its successor lies: its last id is wrong, and would end the book as it begins.
+
+    Ranges that the venue gave never lie inside one another: what comes twice or late is equal to an earlier one or behind it.
+    """
+    return [
+        diff
+        for diff, after in zip_longest(diffs, diffs[1:])
+        if after is None or not (diff.first_id < after.first_id and after.last_id < diff.last_id)
+    ]

@@ -132,6 +132,19 @@ def test_a_buffered_update_with_a_damaged_last_id_does_not_end_the_book_as_it_be
     assert book.apply(diff(19, 19)) == () and book.flaw is None
 
 
+def test_buffered_updates_that_came_twice_or_in_another_order_cost_no_other_one() -> None:
+    """Found by the benchmark's gate: a late repetition threw away all that it was behind, and the book stood without a gap."""
+    book = diff_book()
+    for first_id in (11, 13, 11, 15, 13):
+        book.apply(diff(first_id, first_id + 1, [(99.0, float(first_id))]))
+    assert book.start_from(snapshot(10)) == ()
+    assert (book.flaw, book.last_id, book.best_bid_quantity) == (None, 16, 15.0)
+    late = diff_book()
+    for first_id in (11, 15, 13):
+        late.apply(diff(first_id, first_id + 1, [(99.0, float(first_id))]))
+    assert resyncs(late.start_from(snapshot(10))) == ["update ids jump from 12 to 15"]
+
+
 def test_old_and_repeated_diffs_change_nothing() -> None:
     book = synced()
     book.apply(diff(11, 12, [(99.0, 5.0)], at_ns=50))
