@@ -104,6 +104,7 @@ install_program() {
     run "${pip[@]}" -r "$SOURCE/requirements/run.txt"
     work=$(mktemp -d) # built from a copy: the project's folder stays as it is
     cp -r "$SOURCE/arbitrage" "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/db" "$work"
+    [ -n "$IS_DRY" ] || "$SOURCE/scripts/chart_package.sh" "$work/arbitrage/web/screen/vendor"
     run "${pip[@]}" --no-deps --force-reinstall "$work"
     rm -rf "$work"
   fi
@@ -113,6 +114,7 @@ install_program() {
   for file in "$PREFIX"/.venv/share/arbitrage/db/migrations/*.sql; do # a newer program's: this one must not take them for its own
     [ ! -e "$file" ] || [ -e "$SOURCE/db/migrations/$(basename "$file")" ] || run rm -f "$file"
   done
+  write "$PREFIX/.venv/share/arbitrage/docs/RUNBOOK.md" 644 <"$SOURCE/docs/RUNBOOK.md"
   for file in "$SOURCE"/db/migrations/*.sql; do
     write "$PREFIX/.venv/share/arbitrage/db/migrations/$(basename "$file")" 644 <"$file"
   done

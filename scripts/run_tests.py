@@ -6,6 +6,7 @@ Usage: python scripts/run_tests.py [JOB ...]    (job names are printed; no name 
 
 from __future__ import annotations
 
+import compileall
 import concurrent.futures
 import os
 import pathlib
@@ -20,21 +21,25 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "engine")
 WHOLE_PROCESS = {
     "daemon": ("test_daemon_*.py",),
-    "commands": ("test_demo.py", "test_drills.py", "test_replay.py"),
+    "commands": ("test_demo.py", "test_drills.py", "test_drill_runs.py", "test_ledger_load.py", "test_replay.py"),
     "kills": ("test_killsweep.py",),
     "fencing": ("test_fencing.py",),
     "faults": ("test_faults.py",),
     "backup": ("test_backup_house.py",),
+    "surface": ("test_surface_*.py",),
+    "browser": ("test_browser*.py",),
+    "alerts": ("test_alert_daemon.py", "test_monitor_daemon.py"),
 }
 """Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
 OUTER_JOBS = (
-    "house", "venues", "sim", "store", "ops", "app", "systemd", "bench", "pains", "simulate", "integration", *WHOLE_PROCESS,
+    "house", "venues", "sim", "store", "ops", "web", "app", "systemd", "bench", "pains", "simulate", "deploy", "integration",
+    *WHOLE_PROCESS,
 )  # fmt: skip
-UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench")
+UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench", "deploy")
 """Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
 LONGEST = (
-    "daemon", "commands", "integration", "kills", "simulate", "fencing", "faults", "backup", "sim", "strategy",
-    "venues", "pains",
+    "daemon", "commands", "integration", "kills", "simulate", "surface", "browser", "alerts", "fencing", "faults", "backup",
+    "sim", "strategy", "venues", "pains",
 )  # fmt: skip
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
@@ -135,6 +140,7 @@ def outer_coverage(work: pathlib.Path, folders: list[str]) -> tuple[bool, str]:
 def main(names: list[str]) -> int:
     """Run the named jobs (or all) and return an exit status."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would what is tested
+    compileall.compile_dir(ROOT / "arbitrage", quiet=1)  # jobs write no bytecode: hundreds of daemons would each compile it
     folders = names or [*PURE_ROOMS, *OUTER_JOBS]
     folders = sorted(folders, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     totals = {"passed": 0, "failed": 0, "skipped": 0, "error": 0}

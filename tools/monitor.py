@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Watches the daemon from outside: --metrics, --tail, --errors, --search TEXT; live on a terminal, plain when piped."""
+"""Watches the daemon from outside: the first screen, or --metrics, --tail, --errors, --search TEXT; plain when piped."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ VENV_PYTHON = ROOT / ".venv" / "bin" / "python"
 sys.path.insert(0, str(ROOT))
 
 try:
-    from arbitrage.ops.monitor_command import run
+    from arbitrage.app.monitor.command import run
 except (ImportError, SyntaxError) as error:
     if VENV_PYTHON.exists() and Path(sys.prefix) != VENV_PYTHON.parent.parent:
         os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])

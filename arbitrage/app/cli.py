@@ -55,6 +55,15 @@ def _operator(word: str) -> Later:
     return Later(make)
 
 
+def _people(noun: str) -> Later:
+    def make() -> Subcommand:
+        command: Any = importlib.import_module("arbitrage.app.people_command")
+        found: Subcommand = command.PeopleCommand(noun)
+        return found
+
+    return Later(make)
+
+
 def _config() -> Subcommand:
     command: Any = importlib.import_module("arbitrage.ops.config_command")
     found: Subcommand = command.ConfigCommand(importlib.import_module("arbitrage.app.modes").refusal)
@@ -108,6 +117,30 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         _module("app.report_command"),
     ),
     (
+        "opportunities",
+        "list what was found: openings of cycles, taken or refused, and what they would have paid",
+        "arbitrage opportunities --refused --pair BTC --since 2h --csv",
+        _module("app.opportunities_command"),
+    ),
+    (
+        "explain",
+        "tell where one opportunity's edge went, with quotes, orders and fills",
+        "arbitrage explain 18fae27693b40000-1",
+        _module("app.explain_command"),
+    ),
+    (
+        "pnl",
+        "tell realised profit by day, pair, venue or component, in any currency",
+        "arbitrage pnl --by component --in KRW --since 7d",
+        _module("app.pnl_command"),
+    ),
+    (
+        "alert",
+        "send a test by the channels of alerts, and say what happened",
+        "arbitrage alert test --channel ops",
+        _module("app.alert_command"),
+    ),
+    (
         "replay",
         "drive the engine with recorded frames, as fast as it can",
         "arbitrage replay FILE.capture.jsonl.zst --json",
@@ -142,6 +175,24 @@ COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
         "apply database migrations, or show where they stand",
         "arbitrage migrate --status",
         _module("app.migrate_command"),
+    ),
+    (
+        "user",
+        "say who may use the operator's surface: add, role, password, disable, enable, list",
+        "arbitrage user add anna --role operator",
+        _people("user"),
+    ),
+    (
+        "key",
+        "make and end keys for programs that use the operator's surface: add, revoke, list",
+        "arbitrage key add anna --role viewer --scope read",
+        _people("key"),
+    ),
+    (
+        "audit",
+        "check the audit log line by line, or print its newest lines",
+        "arbitrage audit verify",
+        _module("app.audit_command"),
     ),
     ("config", "show, validate or compare the configuration", "arbitrage config show --origin", Later(_config)),
 )

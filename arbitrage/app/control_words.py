@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from arbitrage.ops.standing import Standing
+
 SOCKET_NAME = "control.sock"
 LINE_BYTES_MAX = 65_536
 """Of a question or an answer, end of line included."""
@@ -28,42 +30,6 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For `accept`: one difference by its name; empty means all."""
     on_behalf_of: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{0,64}$")] = ""
     """Who became the asking user for this (`SUDO_USER`); only added to what the kernel says."""
-
-
-class VenueStanding(msgspec.Struct, frozen=True):
-    """One venue as the daemon sees it."""
-
-    venue: str
-    connected: bool
-    markets: int
-    usable: int
-    account: str = ""
-    """`up`, `down: reason`, or empty where the daemon has no account."""
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """How the daemon stands, for `arbitrage status`. Holds no secret and no balance."""
-
-    pid: int
-    mode: str
-    session: str
-    epoch: int
-    armed: bool
-    not_armed_because: tuple[str, ...]
-    killed: str
-    """Why the kill switch is on; empty when it is off."""
-    paused: str
-    differences: tuple[str, ...]
-    open_plans: int
-    open_orders: int
-    realised: str
-    reporting_asset: str
-    venues: tuple[VenueStanding, ...]
-    kill_last_proven_ns: int | None
-    kill_last_proven_how: str
-    shadow: dict[str, int]
-    at_ns: int
-    started_at_ns: int
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from arbitrage.app.answers import Answers
+from arbitrage.app.configuring import Configuring
 from arbitrage.app.connections import Connections
 from arbitrage.app.control_socket import ControlSocket
 from arbitrage.app.exits import Exit
@@ -21,11 +22,11 @@ from arbitrage.app.notify import Notifier
 from arbitrage.app.operator import Operator
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
-from arbitrage.model.events import AccountLinkDown, FaultKind, FeedFault, Reloaded, Wake
+from arbitrage.app.surface import surface_of
+from arbitrage.model.events import AccountLinkDown, FaultKind, FeedFault, LinkUp, Wake
 from arbitrage.model.instruments import Venue
-from arbitrage.ops.config import Loaded, compare
+from arbitrage.ops.config import Read
 from arbitrage.ops.loop_lag import sample_loop_lag
-from arbitrage.ops.problems import ConfigError
 from arbitrage.venues.wiring import VenueEvent
 
 logger = logging.getLogger("arbitrage.daemon")
@@ -41,17 +42,17 @@ class Daemon:
     """One session of the real process. Its parts are made by `open_running`; ended by `run`."""
 
     def __init__(
-        self, running: Running, reload: Callable[[], Loaded], notifier: Notifier, connections: Connections
+        self, running: Running, reload: Read, notifier: Notifier, connections: Connections
     ) -> None:
         self.running = running
         self.supervisor = Supervisor()
-        self._reload = reload
-        self._reloading = asyncio.Lock()
         self._notifier = notifier
         self._housekeeping = Housekeeping(running, notifier)
+        self._configuring = Configuring(running, reload, notifier, self._housekeeping)
         self._connections = connections
         self._next_fault_line_ns: dict[tuple[Venue, FaultKind], int] = {}
         self.operator = Operator(running)
+        self._surface = surface_of(running, self.operator, self._housekeeping, self._configuring, self.supervisor)
         self._control = ControlSocket(running.stores.data_dir, self.operator.hear, asyncio.get_running_loop())
         timing = RealTiming(running.clock)
         accounts = connections.accounts
@@ -72,9 +73,11 @@ class Daemon:
         loop.set_exception_handler(self.supervisor.on_unowned)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.supervisor.stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self.supervisor.spawn("reload", self._reload_whole()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.supervisor.spawn("reload", self._configuring.reload()))
         loop.add_signal_handler(signal.SIGUSR1, lambda: self.operator.kill("signal SIGUSR1", "a signal was sent"))
         running = self.running
+        if running.office is not None:
+            running.office.hear("started", f"epoch {running.epoch}")
         self.operator.look()  # before anything can be decided
         await self._control.open()
         self.supervisor.spawn("stores", running.stores.run())
@@ -85,34 +88,16 @@ class Daemon:
         self.supervisor.spawn("transport", self._transport.run())
         self.supervisor.spawn("wake", self._wake())
         self.supervisor.spawn("housekeeping", self._housekeeping.run())
+        if self._housekeeping.alerting is not None:
+            self.supervisor.spawn("backup watch", self._housekeeping.alerting.watch_backups())
         self.supervisor.spawn("kill exercise", self._housekeeping.keep_kill_proven())
+        if self._surface is not None:
+            self.supervisor.spawn("web", self._surface.run())
         self.supervisor.spawn("loop lag", sample_loop_lag(running.clock, running.metrics.loop_latency))
         if running.settings.hot_path.busy_poll:
             self._poll()
         await self.supervisor.wait()
         return await self._close()
-
-    async def _reload_whole(self) -> None:
-        """Read the configuration again (SIGHUP): taken over whole, or the old one stays whole."""
-        async with self._reloading:
-            await self._reload_once()
-
-    async def _reload_once(self) -> None:
-        running = self.running
-        self._notifier.reloading()
-        try:
-            fresh = await asyncio.to_thread(self._reload)
-            change = compare(running.loaded, fresh)
-            if change.is_accepted:
-                running.door.feed([Reloaded(running.clock(), fresh.settings.trading, fresh.version)])
-                running.loaded = fresh
-                running.logs.set_level(fresh.settings.log.level)
-                self._housekeeping.note_configuration("reload")
-                self._housekeeping.save_snapshot_now("reload")
-            logger.log(logging.INFO if change.is_accepted else logging.ERROR, "%s", change)
-        except (ConfigError, ValueError) as refusal:
-            logger.error("configuration refused: %s; the running one stays whole", refusal)
-        self._notifier.ready(self._housekeeping.status_text())
 
     def sink(self, events: Sequence[VenueEvent]) -> None:
         """Take in what one frame said; called synchronously from the socket."""
@@ -129,6 +114,8 @@ class Daemon:
         for event in events:
             if type(event) is FeedFault:
                 self._log_fault(event)
+            elif type(event) is LinkUp:
+                self.running.links_up[event.venue] += 1
 
     def _log_fault(self, fault: FeedFault) -> None:
         """Log a venue's fault, each kind once a minute; every one is counted by the board."""
@@ -163,8 +150,17 @@ class Daemon:
 
     async def _close(self) -> int:
         """Let orders in flight be answered, snapshot, stop the tasks, close the stores; return the exit status."""
+        try:
+            return await self._closed()
+        finally:
+            if self.running.office is not None:
+                await asyncio.to_thread(self.running.office.close)
+
+    async def _closed(self) -> int:
         self._notifier.stopping("stopping: snapshot")
         self.running.door.rest()
+        if self._surface is not None:
+            self._surface.rest()
         if self.supervisor.failure is None and not self._fence.reason:
             if self.running.engine.desk.open_plans():
                 # Whoever sends SIGTERM may soon send SIGKILL: what is known is on disk before anything is waited for.
@@ -172,6 +168,7 @@ class Daemon:
             await self._settle()
         self.running.door.close()
         failure = self.running.door.broken or self.supervisor.failure
+        self._tell_end(failure)
         self._say_left()
         if self._fence.reason:
             logger.warning("no snapshot is kept: the session belongs to another instance now")
@@ -187,6 +184,8 @@ class Daemon:
         if lease is not None:
             await lease.rest()
         await self.supervisor.close()
+        if self._surface is not None:
+            await self._surface.close()
         await self.running.stores.close(before_servers=lease.give_back if lease is not None else None)
         if isinstance(failure, RefusedToTrade):
             logger.error("refused to trade: %s", failure)
@@ -209,6 +208,18 @@ class Daemon:
         if left := [order.client_order_id for order, _ in self.running.engine.desk.unfinished()]:
             shown = ", ".join(left[:LEFT_SHOWN_MAX])
             logger.warning("stopping with %d orders unanswered; the next start asks about them: %s", len(left), shown)
+
+    def _tell_end(self, failure: BaseException | None) -> None:
+        """Have the alerts tell that it ends, and whether somebody wanted it to."""
+        office = self.running.office
+        if office is None:
+            return
+        if self._fence.reason:
+            office.hear("broken", f"another instance trades: {self._fence.reason}")
+        elif failure is None:
+            office.hear("stopped", "as it was told")
+        else:
+            office.hear("broken", f"stopped by {self.supervisor.failed_task}: {type(failure).__name__}")
 
     def _poll(self) -> None:
         """Keep the loop from sleeping (hot_path.busy_poll): costs a core, saves the kernel's wake-up."""

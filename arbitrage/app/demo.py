@@ -27,6 +27,7 @@ from arbitrage.app.screen import Screen
 from arbitrage.app.starting import Orders, guarded, trade
 from arbitrage.model.money import format_e8
 from arbitrage.ops.config import Loaded, Overlay, find_config_dir, load
+from arbitrage.ops.overrides import Overrides
 from arbitrage.sim.capture import find_data
 
 logger = logging.getLogger("arbitrage.daemon")
@@ -107,8 +108,8 @@ class Demonstration:
     async def run(self, environ: Mapping[str, str]) -> int:
         """Run it, show it, sum it up; return the exit status."""
 
-        def read() -> Loaded:
-            return load(find_config_dir(environ), environ, self._overlay)
+        def read(overrides: Overrides | None = None) -> Loaded:
+            return load(find_config_dir(environ), environ, self._overlay, overrides)
 
         loaded = read()
         check_loopback(loaded.settings)

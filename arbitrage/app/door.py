@@ -11,6 +11,7 @@ from arbitrage.model.effects import (
     Append,
     CancelOrder,
     Effect,
+    EpisodeNoted,
     Judged,
     PlaceOrder,
     QueryOrder,
@@ -20,6 +21,7 @@ from arbitrage.model.effects import (
     Severity,
     VenueEffect,
 )
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import Decide, Event, OrderEnded
 from arbitrage.model.facts import Fact, PlanOpened
 from arbitrage.model.orders import OrderState
@@ -43,6 +45,8 @@ class Recorder(Protocol):
     def facts(self, facts: Sequence[Fact]) -> None: ...
 
     def judged(self, judged: Judged) -> None: ...
+
+    def episode(self, episode: Episode) -> None: ...
 
     def report(self, report: Report) -> None: ...
 
@@ -116,7 +120,10 @@ class Door:
         self._is_resting = True
 
     def close(self) -> None:
-        """Let nothing in any more."""
+        """Let nothing in any more; what was looked at until now is noted as it stands."""
+        if not self._is_closed and not self._is_inside:
+            for note in self.engine.episodes.finish(self._timing.now_ns()):
+                self._recorder.episode(note.episode)
         self._is_closed = True
 
     def feed(self, events: Sequence[Event]) -> None:
@@ -189,6 +196,8 @@ class Door:
                     self._resync(effect.market)
                 case Judged():
                     self._recorder.judged(effect)
+                case EpisodeNoted():
+                    self._recorder.episode(effect.episode)
                 case Report():
                     self._recorder.report(effect)
                 case Append():

@@ -13,6 +13,7 @@ from arbitrage.app.modes import Transport, VirtualTiming, paper_transport
 from arbitrage.engine.engine import Engine
 from arbitrage.model.accounts import KillReceipt
 from arbitrage.model.effects import Append, Judged, PlaceOrder, Report, VenueEffect
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import (
     BookDiff,
     BookFull,
@@ -121,6 +122,8 @@ class _Recorder:
     def facts(self, facts: Sequence[Fact]) -> None: ...
 
     def judged(self, judged: Judged) -> None: ...
+
+    def episode(self, episode: Episode) -> None: ...
 
     def report(self, report: Report) -> None: ...
 

@@ -8,6 +8,7 @@ import os
 
 import msgspec
 
+from arbitrage.app.alerting import Alerting
 from arbitrage.app.clock import wall_ns
 from arbitrage.app.exercise import ExerciseFailed, exercise
 from arbitrage.app.keeping import keep_report
@@ -53,6 +54,10 @@ class Housekeeping:
         self._wall_off_ns = wall_ns() - running.clock()
         self._late: set[str] = set()
         """Venues whose frames arrive late."""
+        office = running.office
+        self.alerting = Alerting(running, office, lambda: self._last_snapshot_at_ns) if office is not None else None
+        if self.alerting is not None and running.recorder is not None:
+            running.recorder.listeners.append(self.alerting.hear)
 
     async def run(self) -> None:
         """Work until cancelled. The watchdog is fed from here, by the loop itself: a stalled loop does not feed it."""
@@ -66,6 +71,8 @@ class Housekeeping:
             if now_ns >= self._next_second_ns:
                 self._next_second_ns = now_ns + SECOND_NS
                 self._every_second(now_ns)
+            elif self.alerting is not None:
+                self.alerting.look_if_due(now_ns)
             self._say_armed()
             self._maybe_ready(now_ns)
             if now_ns >= self._next_snapshot_ns:
@@ -95,18 +102,19 @@ class Housekeeping:
                 continue
             running.kill_proofs.keep(KillProof(now_ns, "exercise", text))
 
-    def save_snapshot_now(self, why: str) -> None:
-        """Write a snapshot before returning: for a stop or a reload."""
+    def save_snapshot_now(self, why: str) -> str:
+        """Write a snapshot before returning: for a stop or a reload. Returns its name, empty where none was saved."""
         if not self._may_save():
-            return
+            return ""
         rows = self._rows()
         try:
             path = self._running.stores.save_snapshot_now(rows)
         except OSError as error:
             logger.error("snapshot not saved: %s", error)
-            return
+            return ""
         self._last_snapshot_at_ns = rows.snapshot.at_ns
         logger.info("snapshot saved: %s (%s)", path.name, why)
+        return path.name
 
     def note_configuration(self, actor: str) -> None:
         """Keep the configuration that is now in force."""
@@ -133,7 +141,10 @@ class Housekeeping:
         running.stores.offer_metrics(running.metrics.fields(now_ns))
         self._notifier.status(self.status_text())
         try:
-            write_status(running.stores.data_dir, self._status(now_ns))
+            view = running.view()
+            if self.alerting is not None:
+                self.alerting.look(view, now_ns)
+            write_status(running.stores.data_dir, self._status(view, now_ns))
         except OSError as error:
             self._status_faults += 1
             if self._status_faults == 1:
@@ -153,7 +164,7 @@ class Housekeeping:
                 offset_ms = board.venue_health(Venue(venue), now_ns).clock_offset_ms
                 sent_us = (book.venue_ms - (offset_ms or 0) + running.ahead_ns // MS_NS) * 1_000
                 age_us = book.updated_at_ns // 1_000 - sent_us
-                running.metrics.wire_latency(now_ns, age_us)
+                running.metrics.wire_latency(now_ns, age_us, venue)
                 if offset_ms is not None:
                     late_ms[venue] = max(late_ms.get(venue, 0), age_us // 1_000)
         for venue, ms in late_ms.items():
@@ -264,10 +275,9 @@ class Housekeeping:
         figures = {name: float(value) for name, value in running.metrics.fields(now_ns).items() if name != "updated_at_ns"}
         return SnapshotRows(snapshot, positions, figures, snapshot.sections["guard"])
 
-    def _status(self, now_ns: int) -> Status:
+    def _status(self, view: EngineView, now_ns: int) -> Status:
         running = self._running
         settings = running.settings
-        view = running.view()
         postgres, redis = running.stores.postgres_endpoint(), running.stores.redis_endpoint()
         reasons = view.not_armed_because
         proof = running.kill_proofs.last
@@ -296,6 +306,8 @@ class Housekeeping:
             wall_ns=wall_ns(),
             archive_behind_s=round(wal.behind_s, 3) if wal is not None and wal.line else None,
             archive_trouble=wal.trouble if wal is not None else "",
+            web_url=running.web_url,
+            alerts=tuple(alert.key for alert in running.office.active) if running.office is not None else (),
         )
 
 

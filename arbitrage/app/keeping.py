@@ -9,9 +9,11 @@ from pathlib import Path
 from arbitrage.app.door import JournalUnavailable
 from arbitrage.app.kill_proof import KillProof, KillProofs
 from arbitrage.app.report_text import receipt_text, report_text
+from arbitrage.app.sampling import Samples
 from arbitrage.model.accounts import KillReceipt, RestartReport
 from arbitrage.model.effects import Append, Judged, Report
-from arbitrage.model.facts import Fact, FillBooked, KillProven, PlanClosed, Reconciled
+from arbitrage.model.episodes import Episode
+from arbitrage.model.facts import Fact, FillBooked, KillProven, OrderChanged, OrderIntended, PlanClosed, PlanOpened, Reconciled
 from arbitrage.model.opportunities import Refused
 from arbitrage.ops.log_lines import write_report
 from arbitrage.ops.metrics import Metrics
@@ -44,18 +46,33 @@ class StoreRecorder:
         self._metrics = metrics
         self._clock = clock
         self._proofs = proofs
+        self.listeners: list[Callable[[Fact | Report], None]] = []
+        """Told of every fact and report after it was kept; they never raise."""
+        self.samples = Samples()
 
     def facts(self, facts: Sequence[Fact]) -> None:
         now_ns = self._clock()
+        hops = self._metrics.hops
         for fact in facts:
             if isinstance(fact, FillBooked):
                 self._metrics.trade(now_ns)
+                hops.acknowledged(fact.fill.client_order_id, fact.at_ns)
+                hops.filled(fact.fill.client_order_id, fact.at_ns)
+            elif isinstance(fact, PlanOpened):
+                for order in fact.orders:
+                    hops.decided(order.client_order_id, fact.at_ns, order.venue)
+            elif isinstance(fact, OrderIntended):
+                hops.decided(fact.order.client_order_id, fact.at_ns, fact.order.venue)
+            elif isinstance(fact, OrderChanged):
+                hops.acknowledged(fact.client_order_id, fact.at_ns)
             elif isinstance(fact, PlanClosed):
                 self._metrics.realised(now_ns, fact.outcome.realised_e8)
             elif isinstance(fact, Reconciled):
                 keep_report(self._stores.data_dir, fact.report)
             elif isinstance(fact, KillProven):
                 self._keep_receipt(fact.receipt)
+            for listener in self.listeners:
+                listener(fact)
 
     def _keep_receipt(self, receipt: KillReceipt) -> None:
         for line in receipt_text(receipt).splitlines():
@@ -69,10 +86,18 @@ class StoreRecorder:
     def judged(self, judged: Judged) -> None:
         if isinstance(judged.verdict, Refused):
             self._metrics.guard_trigger(self._clock())
-        self._stores.offer_judged(judged)
+        if self.samples.wants(judged):
+            self._stores.offer_judged(judged)
+        else:
+            self._stores.leave_out_judged()
+
+    def episode(self, episode: Episode) -> None:
+        self._stores.offer_episode(episode)
 
     def report(self, report: Report) -> None:
         write_report(logger, report)
+        for listener in self.listeners:
+            listener(report)
 
 
 def keep_report(data_dir: Path, report: RestartReport) -> None:

@@ -96,7 +96,7 @@ async def open_running(loaded: Loaded, clock: EngineClock, logs: Logs, circumsta
     lease, epoch = claim.lease, claim.epoch
     return Running(
         loaded, clock, logs=logs, stores=stores, door=door, metrics=metrics, kill_proofs=proofs, lease=lease, epoch=epoch,
-        ahead_ns=ahead_ns,
+        ahead_ns=ahead_ns, recorder=recorder,
     )  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import os
 
-from arbitrage.app.control_words import Answer, Ask, Standing, VenueStanding, one_line
+from arbitrage.app.control_words import Answer, Ask, one_line
 from arbitrage.app.kill_file import KillFile
 from arbitrage.app.running import Running
 from arbitrage.model.events import Command, CommandKind
 from arbitrage.model.money import format_e8
+from arbitrage.ops.standing import Standing, VenueStanding
 
 logger = logging.getLogger("arbitrage.daemon")
 NO_REASON = "no reason given"

@@ -16,10 +16,11 @@ import msgspec
 
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.control_client import NoAnswer, ask
-from arbitrage.app.control_words import Answer, Ask, Standing, Word, one_line
+from arbitrage.app.control_words import Answer, Ask, Word, one_line
 from arbitrage.app.exits import Exit
 from arbitrage.app.kill_file import KillFile
 from arbitrage.ops.places import find_places
+from arbitrage.ops.standing import Standing
 from arbitrage.store.locks import FolderLock
 
 HOUR_NS = 3_600_000_000_000

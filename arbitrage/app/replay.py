@@ -19,6 +19,7 @@ from arbitrage.app.door import Door
 from arbitrage.app.modes import VirtualTiming, paper_transport
 from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import Append, Judged, Report
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import ClockMeasured, Event, Funded, InstrumentsRead, LinkUp, StoreReported, Wake
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import Instrument, TradingStatus, Venue
@@ -46,6 +47,7 @@ class Replayed(msgspec.Struct, frozen=True):
     resyncs: int
     books: dict[str, int]
     opportunities: int
+    episodes: int
     taken: int
     refused: dict[str, int]
     arbitrages: dict[str, int]
@@ -78,6 +80,9 @@ class HashingRecorder:
 
     def judged(self, judged: Judged) -> None:
         self.digest.update(msgspec.json.encode((judged.opportunity, judged.verdict)))
+
+    def episode(self, episode: Episode) -> None:
+        """Leave it out of the digest: it groups what is in there already."""
 
     def report(self, report: Report) -> None:
         self.digest.update(report.code.encode())
@@ -195,6 +200,7 @@ class Replay:
             resyncs=counters.get("resyncs", 0),
             books={"compared": counters.get("compared", 0), "equal": counters.get("equal", 0)},
             opportunities=tally.seen,
+            episodes=engine.episodes.counters["episodes_opened"],
             taken=tally.taken,
             refused=dict(sorted(tally.refused.items())),
             arbitrages={"completed": tally.completed, "recovered": tally.recovered, "open": len(engine.desk.open_plans())},

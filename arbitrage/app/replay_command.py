@@ -48,7 +48,7 @@ def _text(done: Replayed) -> str:
         (
             f"frames         {done.frames}, {done.frames_per_s} a second (decode to decision, one core)",
             f"books          {equal}; {done.gaps} gaps, {done.resyncs} resyncs",
-            f"opportunities  {done.opportunities} seen, {done.taken} taken; refused: {refused}",
+            f"opportunities  {done.opportunities} seen in {done.episodes} episodes, {done.taken} taken; refused: {refused}",
             f"decision       {micros}",
             f"hashes         events {done.event_hash}, decisions {done.decision_hash}",
         )

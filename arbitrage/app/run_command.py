@@ -14,7 +14,8 @@ from pathlib import Path
 from arbitrage.app.durations import duration
 from arbitrage.app.exits import Exit
 from arbitrage.app.second import held_by_another
-from arbitrage.ops.config import Loaded, find_config_dir, load
+from arbitrage.ops.config import CONFIG_DIR_VARIABLE, Loaded, find_config_dir, load
+from arbitrage.ops.overrides import Overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until it is told to stop."""
 
-    def read() -> Loaded:
-        return load(arguments.config or find_config_dir(os.environ), os.environ)
+    folder: Path = arguments.config or find_config_dir(os.environ)
+    os.environ[CONFIG_DIR_VARIABLE] = str(folder.resolve())  # a backup or a drill that it begins reads the same house
+
+    def read(overrides: Overrides | None = None) -> Loaded:
+        return load(folder, os.environ, overrides=overrides)
 
     if not arguments.standby and (held := held_by_another(read)):
         print(held, file=sys.stderr)
@@ -45,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     async def work() -> int:
         status, _ = await starting.trade(
-            read(), starting.Orders(reload=read, seconds=arguments.seconds, is_standby=arguments.standby)
+            read(), starting.Orders(reload=read, seconds=arguments.seconds, is_standby=arguments.standby, is_told=True)
         )
         return int(status)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
 
 from arbitrage.app.clock import Clock
 from arbitrage.app.door import Door
+from arbitrage.app.keeping import StoreRecorder
 from arbitrage.app.kill_proof import KillProofs
 from arbitrage.app.modes import mode_of
 from arbitrage.engine.engine import Engine
@@ -18,6 +20,7 @@ from arbitrage.engine.views import EngineView
 from arbitrage.model.events import StoreReported
 from arbitrage.model.instruments import Venue
 from arbitrage.model.settings import Settings
+from arbitrage.ops.alerts.office import Office
 from arbitrage.ops.config import Loaded
 from arbitrage.ops.logs import Logs
 from arbitrage.ops.metrics import Metrics
@@ -40,10 +43,20 @@ class Running:
     lease: Lease | None = None
     epoch: int = 0
     """Number of this start among all starts of the session; part of every order id."""
+    office: Office | None = None
+    """The alerts; None in a house that tells nobody."""
     shadow: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What the venues' test endpoints said, counted; empty outside shadow mode."""
     ahead_ns: int = 0
     """How far engine time goes ahead of the wall as it was at this start."""
+    recorder: StoreRecorder | None = None
+    """Where facts and reports can be listened to."""
+    links_up: Counter[str] = dataclasses.field(default_factory=Counter)
+    """How often a connection of a venue was made, the first times included."""
+    web_url: str = ""
+    """Where the surface is served; empty while it is not."""
+    set_up_link: str = ""
+    """By which the first admin is made, once; empty where there is one, and when it has expired."""
     frames: int = 0
     is_ready: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     started_at_ns: int = dataclasses.field(init=False)

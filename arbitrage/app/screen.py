@@ -72,6 +72,7 @@ class Screen:
             opportunities_table(view),
             outcomes_table(view),
             feeds_line(view),
+            surface_lines(running.web_url, running.set_up_link),
         )
 
     def _head(self, view: EngineView, seconds: float, running: Running) -> Text:
@@ -165,6 +166,15 @@ def feeds_line(view: EngineView) -> Text:
     text.append(f"books {counters.get('equal', 0)}/{counters.get('compared', 0)} equal, {counters.get('gaps', 0)} gaps")
     refused = ", ".join(f"{reason} {count}" for reason, count in sorted(view.tally.refused.items(), key=lambda row: -row[1]))
     text.append(f"\nseen {view.tally.seen}, taken {view.tally.taken}; refused: {refused or 'none'}")
+    return text
+
+
+def surface_lines(url: str, set_up_link: str) -> Text:
+    """Say where the screen in the browser is, and as long as nobody may sign in, how the first one comes in."""
+    closed = "the surface for the browser is not open; the log says why when that lasts"
+    text = Text(f"in the browser: {url}" if url else closed, "bold", overflow="fold")
+    if set_up_link:
+        text.append(f"\nfor the first visit, once and within an hour:\n{set_up_link}")
     return text
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from arbitrage.app.alerting import make_office
 from arbitrage.app.backing_up import wal_limits
 from arbitrage.app.bans import BanFile
 from arbitrage.app.clock import EngineClock
@@ -29,8 +30,8 @@ from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine, RestoreRefused
 from arbitrage.model.settings import Settings
-from arbitrage.ops.config import Loaded
-from arbitrage.ops.keys import hidden_key, hidden_texts
+from arbitrage.ops.config import Loaded, Read
+from arbitrage.ops.keys import hidden_key, hidden_texts, read_channel_keys
 from arbitrage.ops.log_lines import LogLine
 from arbitrage.ops.log_sources import stream_entry
 from arbitrage.ops.logs import Logs, is_journal
@@ -102,7 +103,7 @@ async def check_databases(loaded: Loaded) -> None:
 class Orders(msgspec.Struct, frozen=True):
     """How a daemon is to be run."""
 
-    reload: Callable[[], Loaded]
+    reload: Read
     is_quiet: bool = False
     seconds: float = 0.0
     """0 runs until stopped."""
@@ -111,6 +112,8 @@ class Orders(msgspec.Struct, frozen=True):
     beside: Extra | None = None
     environ: Mapping[str, str] = os.environ
     """Where systemd's credentials are named."""
+    is_told: bool = False
+    """Alerts go to the configured channels; a demonstration or a drill tells nobody."""
     engine: type[Engine] = Engine
     prepare: Callable[[Connections], None] | None = None
     """What a drill's test puts in the place of engine and connections, to see that the drill notices."""
@@ -160,6 +163,8 @@ class _Trading:
         self._crash = armed(settings, orders.environ)
         self._wal = wal_limits(settings, orders.environ)
         self._logs.hide(hidden_key(settings, orders.environ))
+        self._channel_keys = read_channel_keys(settings, orders.environ) if orders.is_told else {}
+        self._logs.hide(self._channel_keys.values())
 
     async def run(self) -> tuple[int, Running]:
         """Start, trade, stop."""
@@ -184,6 +189,9 @@ class _Trading:
             circumstances = Circumstances(orders.engine, standby, self._wal, self._crash)
             running = await open_running(self._loaded, self._clock, self._logs, circumstances)
             attach(self._logs, running)
+            if orders.is_told:
+                running.office = make_office(running, self._channel_keys)
+                running.office.start()
             daemon = Daemon(running, orders.reload, notifier, connections)
             if orders.beside is not None:
                 daemon.supervisor.spawn("beside", _until_it_ends(orders.beside(running), daemon.supervisor))

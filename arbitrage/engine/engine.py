@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from arbitrage.engine.dust import Dust
+from arbitrage.engine.episodes import Episodes
 from arbitrage.engine.history import History
 from arbitrage.engine.judging import Judge
 from arbitrage.engine.killing import Kill, KillState
@@ -121,6 +122,7 @@ class Engine:
         self.kill = Kill(self.desk, tuple(Venue(name) for name in dict.fromkeys(venue for venue, _ in markets)))
         self.pairs = PairBook(self.guard.pairs)
         self.dust = Dust(self.desk, self.quotes)
+        self.episodes = Episodes(lambda found, now_ns: self.detector.again(found, self.board, now_ns))
         self.judge.account_reasons = self.reconciler.reasons
         self.judge.held_back = self._held_back
         self._held_until_ns: dict[Venue, int] = {}
@@ -165,14 +167,16 @@ class Engine:
             self.quotes.rebuild()
         self.tally.decisions += 1
         found = self.detector.detect(board, self.quotes.free_e8, changed, event.at_ns)
+        touched = tuple(changed) if self.episodes.is_busy else ()
         changed.clear()
-        if not found:
+        if not found and not self.detector.gaining and not self.episodes.is_busy:
             return NOTHING
         effects: list[Effect] = []
         for item in found:
             effects += self._consider(item, event.at_ns)
         assert not changed, "considering changes no book"
-        return effects
+        judged = [effect for effect in effects if isinstance(effect, Judged)]
+        return effects + self.episodes.decided(self.detector, touched, judged, event.at_ns)
 
     def _consider(self, found: Opportunity | Missed, now_ns: int) -> list[Effect]:
         if isinstance(found, Missed):
@@ -229,6 +233,7 @@ class Engine:
             effects += self._commit(self.dust.hedge(settings, self.board.instruments, self.guard.notional_e8_max))
         effects += self._commit(self.reconciler.on_wake(now_ns, settings.execution))
         effects += self._commit(self.kill.on_wake(now_ns, settings.execution.query_interval_ms * MS_NS))
+        effects += self.episodes.woken(self.detector, now_ns)
         assert now_ns >= self.quotes.now_ns, "time does not go back"
         return effects
 

@@ -12,7 +12,8 @@ from arbitrage.engine.views import OpportunityLine, OutcomeLine, Tally
 from arbitrage.model.effects import Report, Severity
 from arbitrage.model.facts import PlanClosed
 from arbitrage.model.money import Asset
-from arbitrage.model.opportunities import Opportunity, PlanState, Refused, Verdict
+from arbitrage.model.opportunities import Opportunity, PlanState, Refused, Verdict, Waterfall
+from arbitrage.model.waterfalls import edge_waterfall, planned_edge
 from arbitrage.strategy.found import Missed
 
 LINES_KEPT = 50
@@ -63,7 +64,10 @@ class History:
         else:
             tally.missed += 1
         state = outcome.state.value
-        line = OutcomeLine(fact.at_ns, outcome.plan_id, state, outcome.expected_e8, outcome.realised_e8)
+        line = OutcomeLine(
+            fact.at_ns, outcome.plan_id, state, outcome.expected_e8, outcome.realised_e8,
+            opportunity.id, opportunity.name, _steps(opportunity, outcome.waterfall),
+        )  # fmt: skip
         self.outcomes.append(line)
         fields: dict[str, str | int | float | bool | None] = {
             "plan": outcome.plan_id,
@@ -77,3 +81,8 @@ class History:
     def _refused(self, reason: str, count: int) -> None:
         assert count > 0, "a refusal is of something"
         self.tally.refused[reason] = self.tally.refused.get(reason, 0) + count
+
+
+def _steps(opportunity: Opportunity, became: Waterfall | None) -> tuple[tuple[str, int], ...]:
+    """Join what was expected with what became of it; nothing where a plan of an older version closed."""
+    return edge_waterfall(planned_edge(opportunity), became).steps() if became is not None else ()

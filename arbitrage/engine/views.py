@@ -47,6 +47,11 @@ class OutcomeLine(msgspec.Struct, frozen=True):
     state: str
     expected_e8: int
     realised_e8: int
+    opportunity_id: str = ""
+    name: str = ""
+    """The cycle, readable."""
+    steps: tuple[tuple[str, int], ...] = ()
+    """From the edge at the best prices to what was realised: names and amounts that sum; empty where it is not known."""
 
 
 class DustLine(msgspec.Struct, frozen=True):
@@ -93,6 +98,8 @@ class EngineView(msgspec.Struct, frozen=True):
     """Unhedged leftovers, each with its age and value."""
     pairs_off: dict[str, str] = {}
     """Pairs that disarmed themselves, and why."""
+    links_lost: dict[str, int] = {}
+    """Market data connections that ended since the start, by venue."""
     accounts: dict[str, str] = {}
     """How each venue's account stands, in words; none in a mode without accounts."""
 

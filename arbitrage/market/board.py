@@ -98,6 +98,11 @@ class Board:
             book.configure(settings)
 
     @property
+    def links_lost(self) -> dict[Venue, int]:
+        """Count the connections that ended since the start, by venue."""
+        return dict(self._links.lost)
+
+    @property
     def instruments(self) -> list[Instrument | None]:
         """Accepted rules by market; None until read."""
         return self._registry.instruments

@@ -39,6 +39,8 @@ class Links:
         self._settings = settings
         self._open: dict[tuple[Venue, str], Link] = {}
         self._offsets_ms: dict[Venue, int] = {}
+        self.lost: dict[Venue, int] = {Venue(venue): 0 for venue, _ in markets}
+        """Connections that ended since the start, for screens; a planned replacement ends one, too."""
         unconnected = {venue: Link(Venue(venue), "") for venue, _ in markets}
         self.of_market: list[Link] = [unconnected[venue] for venue, _ in markets]
         assert len(self.of_market) == len(markets), "every market has a link, if only the one that is not up yet"
@@ -64,6 +66,7 @@ class Links:
         if link is None:
             return tuple(market for market in event.markets if not self.of_market[market].is_up)
         assert link.is_up, "an open link is up"
+        self.lost[event.venue] = self.lost.get(event.venue, 0) + 1
         link.is_up = False
         return tuple(market for market, its_link in enumerate(self.of_market) if its_link is link)
 

@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from arbitrage.model.entries import Posting
+from arbitrage.model.episodes import Episode
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import Venue
 from arbitrage.model.opportunities import Opportunity, Verdict
@@ -64,6 +65,12 @@ class Judged(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
+class EpisodeNoted(msgspec.Struct, frozen=True):
+    """An opening of a cycle as it stands now, for the record: when it is over, and now and then while it lasts."""
+
+    episode: Episode
+
+
 class Severity(enum.Enum):
     """How loud a report is."""
 
@@ -84,4 +91,4 @@ class Report(msgspec.Struct, frozen=True):
 
 VenueEffect = PlaceOrder | CancelOrder | QueryOrder | ReadAccount
 """What a venue's transport carries out."""
-Effect = Append | PlaceOrder | CancelOrder | QueryOrder | ReadAccount | Resync | Judged | Report
+Effect = Append | PlaceOrder | CancelOrder | QueryOrder | ReadAccount | Resync | Judged | EpisodeNoted | Report

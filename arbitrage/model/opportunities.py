@@ -207,7 +207,7 @@ class Residual(msgspec.Struct, frozen=True):
     """Why `value_e8` is 0 although the amount is not: no executable book could price it."""
 
 
-class Waterfall(msgspec.Struct, frozen=True):
+class Waterfall(msgspec.Struct, frozen=True, omit_defaults=True):
     """From the profit that was expected to the one that was realised, in 1e-8 of the reporting asset; the steps sum exactly.
 
     A step is positive where it was better than expected.
@@ -217,15 +217,20 @@ class Waterfall(msgspec.Struct, frozen=True):
     transfers_e8: int
     """What carrying the inventory home was expected to cost: counted against the edge, and not paid by this arbitrage."""
     prices_e8: int
-    """Better or worse prices than planned, of what the planned legs filled."""
+    """Better or worse prices than planned, of what the planned legs filled, fiat's own market aside."""
     fees_e8: int
     """Lower or higher fees than planned, of what the planned legs filled."""
     legs_e8: int
     """All the rest: legs that fell short, the orders that mended them, and what is left, valued as it was when this closed."""
     realised_e8: int
+    fx_e8: int = 0
+    """Better or worse prices than planned in the market of fiat, carried fiat at its value at the closing included.
+
+    In what was kept before it was told apart it is in `prices_e8`, that of carried fiat in `legs_e8`.
+    """
 
     def __post_init__(self) -> None:
-        steps_e8 = self.transfers_e8 + self.prices_e8 + self.fees_e8 + self.legs_e8
+        steps_e8 = self.transfers_e8 + self.prices_e8 + self.fx_e8 + self.fees_e8 + self.legs_e8
         assert self.expected_e8 + steps_e8 == self.realised_e8, "a waterfall ends where it says"
 
 

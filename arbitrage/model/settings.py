@@ -21,6 +21,8 @@ Symbol = Annotated[str, Meta(min_length=1, max_length=40)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Url = Annotated[str, Meta(pattern=r"^(https?|wss?)://[^\s]+$", max_length=300)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""Hours and minutes, `HH:MM`."""
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -252,6 +254,121 @@ class HealthSettings(_Section, frozen=True):
     """READY is told to systemd once books are in sync, or after this long with the reason why not."""
 
 
+class ChannelSettings(_Section, frozen=True):
+    """One way to a person: where alerts go, from which severity on, and how many. Its secret is no setting: `ops/keys`."""
+
+    kind: Literal["webhook", "telegram", "slack", "discord", "email"]
+    url: Url | None = None
+    """webhook: where to. telegram: its server, when it is another. Slack's and Discord's address is a secret."""
+    chat: str = ""
+    """telegram: the id of the chat."""
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` is taken on loopback only when there is a user, whose password would be readable."""
+    smtp_user: str = ""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    severity_min: Literal["info", "warning", "critical"] = "warning"
+    messages_per_minute_max: Count = 10
+    burst_max: Annotated[int, Meta(ge=2, le=1000)] = 5
+    """So many at once; the last of them is kept for what is critical."""
+    timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    heartbeat_ms: Milliseconds = 0
+    """A sign of life this often, so that silence is an alert too; 0: none."""
+
+
+class AlertSettings(_Section, frozen=True):
+    """Who is told, and when something is worth it."""
+
+    channels: dict[Name, ChannelSettings] = {}
+    quiet_from: TimeOfDay = "00:00"
+    quiet_until: TimeOfDay = "00:00"
+    """Between these only what is critical is sent; the rest waits. The same time twice: no quiet hours."""
+    quiet_zone: str = "UTC"
+    """Time zone of the quiet hours, such as `Asia/Seoul`."""
+    group_ms: Milliseconds = 3_000
+    """What is not critical waits this long for others, to go as one message."""
+    clear_ms: PositiveMilliseconds = 30_000
+    """An alert is over once its reason was gone for so long."""
+    repeat_ms: PositiveMilliseconds = 14_400_000
+    """An alert that lasts is told again this often."""
+    waiting_max: Annotated[int, Meta(ge=10, le=10_000)] = 200
+    """Bound of what waits for one channel, in memory and on disk."""
+    disarmed_ms: Milliseconds = 60_000
+    feed_down_ms: Milliseconds = 10_000
+    errors_per_minute_max: Count = 60
+    loss_near_ppm: Annotated[int, Meta(ge=1, le=1_000_000)] = 800_000
+    """Share of a loss limit at which it is told that it is near."""
+    ready_ppm_min: Annotated[int, Meta(ge=1, le=999_999)] = 990_000
+    """Share of the time that all is to be ready to trade; what is left is the error budget."""
+
+
+class BankRateSettings(_Section, frozen=True):
+    """Where a bank's rate of one fiat asset for a dollar is read from, for the page of premiums; trading never sees it."""
+
+    url: Url
+    """https, or http on loopback. Answers JSON."""
+    pointer: str = ""
+    """JSON pointer to the number, such as `/0/basePrice`; empty: the whole answer is the number."""
+    every_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
+    age_s_max: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
+    """Older than this it is not used, and the page says so."""
+    timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    bytes_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 65_536
+
+
+class WebSettings(_Section, frozen=True):
+    """The operator's surface: where it listens, who may reach it at all, and every bound of what clients may take."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    """Loopback by default. Another address needs TLS files here or a trusted proxy in front."""
+    port: Port = 8320
+    """0 takes any free one; the log and the status file say which."""
+    public_url: str = ""
+    """How browsers reach it where a proxy stands in front; empty: host and port."""
+    certificate_file: str = ""
+    private_key_file: str = ""
+    """PEM files; both or neither."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    allowed_addresses: tuple[str, ...] = ()
+    """Addresses or networks that may ask at all; empty: whoever reaches the port."""
+    probes_open_to: Literal["nobody", "loopback", "everybody"] = "loopback"
+    """Who may read `/metrics`, and in `/health` why it is not ready, without a key: who asks from this machine, and no proxy.
+
+    Whether it lives and is ready is told to whoever may reach the port.
+    """
+    connections_max: Annotated[int, Meta(ge=4, le=10_000)] = 128
+    backlog: Annotated[int, Meta(ge=1, le=10_000)] = 128
+    body_bytes_max: Annotated[int, Meta(ge=1_024, le=10_000_000)] = 65_536
+    header_bytes_max: Annotated[int, Meta(ge=1_024, le=1_000_000)] = 16_384
+    header_ms_max: PositiveMilliseconds = 5_000
+    """A connection that has not sent a whole request head after so long is dropped."""
+    request_ms_max: PositiveMilliseconds = 10_000
+    """From the first byte of a request to the last of its answer; streams aside."""
+    keep_alive_ms: PositiveMilliseconds = 15_000
+    streams_max: Annotated[int, Meta(ge=1, le=1_000)] = 16
+    """Clients that follow events at the same time."""
+    stream_events_kept: Annotated[int, Meta(ge=10, le=100_000)] = 1_000
+    """How far back `Last-Event-ID` reaches."""
+    stream_queue_max: Annotated[int, Meta(ge=10, le=10_000)] = 256
+    """Events that may wait for one client; who is slower is told so and dropped."""
+    page_rows_max: Annotated[int, Meta(ge=10, le=10_000)] = 500
+    requests_per_s_max: Count = 500
+    """Of all clients together."""
+    client_requests_per_s_max: Count = 100
+    """Of one address or key."""
+    session_minutes_max: Annotated[int, Meta(ge=1, le=43_200)] = 720
+    session_idle_minutes_max: Annotated[int, Meta(ge=1, le=43_200)] = 60
+    token_minutes_max: Annotated[int, Meta(ge=1, le=1_440)] = 15
+    logins_per_minute_max: Count = 10
+    """Tries to sign in from one address or for one name; more wait."""
+    bank_rates: dict[Name, BankRateSettings] = {}
+    """By fiat asset; none unless configured."""
+
+
 class TradingSettings(_Section, frozen=True):
     """All that the engine may know."""
 
@@ -283,6 +400,8 @@ class Settings(_Section, frozen=True):
     log: LogSettings = LogSettings()
     hot_path: HotPathSettings = HotPathSettings()
     health: HealthSettings = HealthSettings()
+    alerts: AlertSettings = AlertSettings()
+    web: WebSettings = WebSettings()
 
     @property
     def trading(self) -> TradingSettings:

@@ -1,8 +1,9 @@
 """The configuration, layered and explained: files, scenario, environment, secrets; typed whole or refused whole.
 
 Lowest first: defaults in `model/settings.py`, `base.yaml`, `environments/{ENV}.yaml`, a scenario's overlay, environment
-variables, `secrets.yaml`, systemd credentials. Blocks merge key by key; a list replaces the list below it. Never half applied:
-`load` returns a complete frozen configuration or raises ConfigError with all problems, and touches nothing else.
+variables, `secrets.yaml`, systemd credentials, `overrides.json` in the data folder. Blocks merge key by key; a list replaces
+the list below it. Never half applied: `load` returns a complete frozen configuration or raises ConfigError with all problems,
+and touches nothing else.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from arbitrage.model.settings import Settings
+from arbitrage.model.settings import Settings, StoreSettings
 from arbitrage.ops.consistency import clashes
 from arbitrage.ops.environment import read_environment
+from arbitrage.ops.overrides import FILE_NAME, Overrides, layer_of, read_overrides
 from arbitrage.ops.problems import ConfigError, Problem
 from arbitrage.ops.schema import SECRET_KEYS, check, plain
 from arbitrage.ops.secrets import Redactor, read_secrets
@@ -29,7 +31,9 @@ CONFIG_DIR_VARIABLE = "ARBITRAGE_CONFIG_DIR"
 _ENV = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 RESTART_PREFIXES = (
     "env", "mode", "confirm_live", "keys_dir", "session_name", "venues", "store", "backup", "paper", "hot_path",
+    "web",
     "log.directory", "log.file_bytes_max", "log.files_kept", "log.queue_max", "log.stream_length_max",
+    "alerts.channels", "alerts.waiting_max", "alerts.group_ms",
     "strategy.reporting_asset", "strategy.legs_max", "strategy.cycles_max", "strategy.fx_assets", "strategy.transfers",
 )
 """Keys (and all below them) that a running process cannot take over: they shape connections, the graph, or stored state."""
@@ -90,12 +94,21 @@ def find_config_dir(environ: Mapping[str, str]) -> Path:
     return here if (here / "base.yaml").is_file() else Path(__file__).resolve().parents[2] / "config"
 
 
-def load(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None = None) -> Loaded:
+class Read(Protocol):
+    """Reads the configuration of one daemon anew, with the overrides of its data folder or with others."""
+
+    def __call__(self, overrides: Overrides | None = None) -> Loaded: ...
+
+
+def load(
+    config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None = None, overrides: Overrides | None = None
+) -> Loaded:
     """Read all layers, check types and consistency, and return the whole. Raises ConfigError with every problem found.
 
-    Reads only files; safe to call in a thread. Takes about 15 ms, so a running loop should do that.
+    `overrides` stand in the place of those in the data folder. Reads only files; safe to call in a thread. Takes about
+    15 ms, so a running loop should do that.
     """
-    tree = _layered(config_dir, environ, overlay)
+    tree = _overridden(_layered(config_dir, environ, overlay), overrides)
     if problems := check(tree):
         raise ConfigError(problems)
     try:
@@ -111,6 +124,15 @@ def load(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | None =
 
 def flat(settings: Settings) -> dict[str, object]:
     """List every leaf of the settings by dotted key. A list is one leaf; so is an empty block."""
+    return _leaves(msgspec.to_builtins(settings))
+
+
+def flat_of(body: Mapping[str, object]) -> dict[str, object]:
+    """List every leaf of a configuration that was kept as JSON, or could be: its lists compare with those of another."""
+    return _leaves(msgspec.json.decode(msgspec.json.encode(body)))
+
+
+def _leaves(body: object) -> dict[str, object]:
     found: dict[str, object] = {}
 
     def walk(value: object, key: str) -> None:
@@ -120,7 +142,7 @@ def flat(settings: Settings) -> dict[str, object]:
         else:
             found[key] = value
 
-    walk(msgspec.to_builtins(settings), "")
+    walk(body, "")
     return found
 
 
@@ -177,6 +199,17 @@ def _layered(config_dir: Path, environ: Mapping[str, str], overlay: Overlay | No
     if problems:
         raise ConfigError([*problems, *_type_problems(tree)])
     return merge(tree, plant(("env",), Leaf(env, env_origin)))
+
+
+def _overridden(tree: Branch, overrides: Overrides | None) -> Branch:
+    """Lay single keys over everything. Raises ConfigError for one that a running process could not take over."""
+    leaf = find(tree, ("store", "data_dir"))
+    data_dir = Path(leaf.value if isinstance(leaf, Leaf) and isinstance(leaf.value, str) else StoreSettings().data_dir)
+    found = read_overrides(data_dir) if overrides is None else overrides
+    if stuck := [key for key in found if needs_restart(key)]:
+        place = str(data_dir / FILE_NAME)
+        raise ConfigError([Problem(f"{place} {key}", "cannot be set while running", "set it in the files") for key in stuck])
+    return merge(tree, layer_of(found, data_dir))
 
 
 def _overlaid(tree: Branch, overlay: Overlay) -> Branch:

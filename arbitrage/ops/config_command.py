@@ -115,5 +115,5 @@ def _row(key: str, value: object, origin: Origin, with_origin: bool) -> str:
 def _load_named(name: str, environ: Mapping[str, str]) -> Loaded:
     """Load an environment by name, or the configuration of a folder as it stands."""
     if Path(name).is_dir():
-        return load(Path(name), environ)
-    return load(find_config_dir(environ), {**environ, "ENV": name})
+        return load(Path(name), environ, overrides={})
+    return load(find_config_dir(environ), {**environ, "ENV": name}, overrides={})

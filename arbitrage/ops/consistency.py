@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from arbitrage.model.money import PPM, fee_up_e8, format_e8, parse_e8
-from arbitrage.model.settings import ExecutionSettings, FeeSettings, Settings, VenueSettings
+from arbitrage.model.settings import ChannelSettings, ExecutionSettings, FeeSettings, Settings, VenueSettings
+from arbitrage.ops.alerts.quiet import ZoneUnknown, zone_named
+from arbitrage.ops.alerts.routes import LOOPBACK, is_safe
+from arbitrage.ops.exposure import exposures
 
+SECRET_WORDS = ("key", "token", "secret", "password", "auth", "app_id", "appid", "signature")
+"""An address whose query has a name with one of these in it bears a secret."""
 MONEY_LADDER = (
     "notional_per_order_max",
     "notional_per_opportunity_max",
@@ -55,7 +61,9 @@ class CheapestCycle(msgspec.Struct, frozen=True):
 
 def clashes(settings: Settings) -> list[Clash]:
     """List everything that does not fit together."""
-    found = [*_money(settings), *_profit(settings), *_fees(settings), *_times(settings), *_names(settings)]
+    found = [*_money(settings), *_profit(settings), *_fees(settings), *_times(settings), *_names(settings), *_alerts(settings)]
+    found += _bank_rates(settings)
+    found += [Clash(*exposed) for exposed in exposures(settings.web)]
     cheapest = cheapest_cycle(settings)
     if cheapest is not None and settings.risk.edge_ppm_max <= cheapest.fees_ppm:
         what = f"{settings.risk.edge_ppm_max} is not above the fees of the cheapest cycle ({cheapest.fees_ppm} ppm)"
@@ -239,3 +247,51 @@ def _names(settings: Settings) -> Iterator[Clash]:
             yield Clash(f"paper.inventory.{venue}", "is not a configured venue", f"known: {', '.join(settings.venues)}")
     if "/" in settings.session_name or settings.session_name.strip(".") == "":
         yield Clash("session_name", "is not usable as a name", "use letters, digits, `_` and `-`")
+
+
+def _alerts(settings: Settings) -> Iterator[Clash]:
+    try:
+        zone_named(settings.alerts.quiet_zone)
+    except ZoneUnknown as unknown:
+        yield Clash("alerts.quiet_zone", str(unknown), "write one such as Asia/Seoul or UTC")
+    for name, channel in settings.alerts.channels.items():
+        for key, what, mend in _channel(channel):
+            yield Clash(f"alerts.channels.{name}.{key}", what, mend)
+
+
+def _bank_rates(settings: Settings) -> Iterator[Clash]:
+    for asset, source in settings.web.bank_rates.items():
+        key = f"web.bank_rates.{asset}"
+        if not is_safe(source.url):
+            yield Clash(f"{key}.url", "is not https", "write an address that begins with https://")
+        if _bears_a_secret(source.url):
+            yield Clash(f"{key}.url", "bears a password or key, and pages show it", "name a source that needs none")
+        if source.pointer and not source.pointer.startswith("/"):
+            yield Clash(f"{key}.pointer", "is no JSON pointer", "write one such as /0/basePrice, or nothing")
+        if source.age_s_max < source.every_s:
+            what = f"{source.age_s_max} is below {key}.every_s ({source.every_s}): it would be unknown between two reads"
+            yield Clash(f"{key}.age_s_max", what, "raise it or lower every_s")
+
+
+def _bears_a_secret(url: str) -> bool:
+    place = urlsplit(url)
+    names = (name.lower() for name, _ in parse_qsl(place.query, keep_blank_values=True))
+    return "@" in place.netloc or any(word in name for name in names for word in SECRET_WORDS)
+
+
+def _channel(channel: ChannelSettings) -> Iterator[tuple[str, str, str]]:
+    """Name what a channel of its kind lacks, and where others could read what is sent."""
+    match channel.kind:
+        case "webhook" if channel.url is None:
+            yield "url", "is missing", "write where the webhook is"
+        case "telegram" if not channel.chat:
+            yield "chat", "is missing", "write the id of the chat"
+        case "email":
+            if not channel.smtp_host or not channel.sender or not channel.recipients:
+                yield "smtp_host", "or sender or recipients is missing", "write all three"
+            if channel.smtp_security == "none" and channel.smtp_user and channel.smtp_host not in LOOPBACK:
+                yield "smtp_security", "would send the password for all to read", "write starttls or tls"
+            if any("\n" in text or "\r" in text for text in (channel.sender, *channel.recipients)):
+                yield "recipients", "or sender holds a line break", "write addresses"
+    if channel.url is not None and not is_safe(channel.url):
+        yield "url", "is not https", "write an address that begins with https://"

@@ -2,7 +2,7 @@
 
 Not from configuration, not from environment variables. Two names for each venue: `arbitrage-VENUE-key` (the access key) and
 `arbitrage-VENUE-secret` (a shared secret, or for Binance an Ed25519 private key in PKCS#8 PEM). Only a mode that signs asks.
-The passphrase of backups, `arbitrage-backup-key`, is read by the same rules.
+By the same rules: the passphrase of backups, `arbitrage-backup-key`; an alert channel's secret, `arbitrage-alert-CHANNEL`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from arbitrage.model.settings import Settings
+from arbitrage.ops.alerts.routes import WANTED, wants_secret, wrong_secret
 from arbitrage.ops.problems import ConfigError, Problem
 from arbitrage.ops.secrets import read_private
 from arbitrage.store.vault import PASSPHRASE_BYTES_MIN
@@ -27,6 +28,7 @@ KEY_BYTES_MAX = 16_384
 SECRET_LENGTH_MIN = 16
 """A shorter shared secret is a cut copy: Binance's have 64 characters, Upbit's 40."""
 BACKUP_KEY = "arbitrage-backup-key"
+CHANNEL_PREFIX = "arbitrage-alert-"
 PEM_KINDS = ("binance",)
 """Venues that take an Ed25519 key."""
 _ACCESS_KEY = re.compile(rb"[!-~]{8,256}")
@@ -83,6 +85,32 @@ def read_backup_key(settings: Settings, environ: Mapping[str, str], key_file: st
     return raw
 
 
+def channel_key_name(channel: str) -> str:
+    """Return the name of a channel's file, which is that of its systemd credential."""
+    return f"{CHANNEL_PREFIX}{channel}"
+
+
+def read_channel_keys(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Read the secret of every channel of alerts that has one. Raises ConfigError with everything that is missing or wrong."""
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name, section in settings.alerts.channels.items():
+        if not wants_secret(section):
+            continue
+        try:
+            secret = _read(channel_key_name(name), settings.keys_dir, environ).decode("utf-8", "replace")
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if wrong := wrong_secret(section, secret):
+            mend = f"write {WANTED[section.kind]} on one line, nothing else"
+            problems.append(Problem(channel_key_name(name), wrong, mend))
+        found[name] = secret
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
 def hidden_key(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """Return every text by which a log line could give the key of backups away, for the redactor. Raises ConfigError."""
     raw = read_backup_key(settings, environ)
@@ -111,7 +139,8 @@ def _read(name: str, keys_dir: str, environ: Mapping[str, str]) -> bytes:
         _check_folder(Path(keys_dir))
         return _checked(read_private(Path(keys_dir) / name), str(Path(keys_dir) / name))
     mend = f"add `LoadCredential={name}:/etc/credstore/{name}` to the unit, or put a file {name}, mode 0600, into keys_dir"
-    raise ConfigError([Problem(f"trading key {name}", "is missing", mend)])
+    what = "secret of a channel" if name.startswith(CHANNEL_PREFIX) else "trading key"
+    raise ConfigError([Problem(f"{what} {name}", "is missing", mend)])
 
 
 def _read_credential(path: Path) -> bytes:

@@ -33,6 +33,8 @@ BATCH_MAX = 500
 STOP_SECONDS_MAX = 2.0
 ROOT = "arbitrage"
 OWN = "arbitrage.ops.logs"
+CONFIDED = "confided"
+"""Code of a line that is printed and kept nowhere."""
 
 
 def log_path(settings: LogSettings, env: str) -> Path:
@@ -96,6 +98,15 @@ class Logs:
         """Redact these values too from now on, such as the embedded servers' passwords."""
         self._redactor = self._redactor.knowing(values)
 
+    def redact(self, text: str) -> str:
+        """Return a text as the log would show it, for what tells people by another way."""
+        return self._redactor.redact(text)
+
+    def confide(self, text: str) -> None:
+        """Print a line on the stream alone, the terminal's or the journal's: into no file and to no sink."""
+        record = logging.LogRecord(OWN, logging.WARNING, "", 0, text, None, None)
+        self._put(msgspec.structs.replace(line_of(record), code=CONFIDED))
+
     def set_level(self, level: str) -> None:
         """Change the level of our own loggers (a reload)."""
         logging.getLogger(ROOT).setLevel(level)
@@ -148,12 +159,13 @@ class Logs:
         return msgspec.structs.replace(line, text=redact(line.text), fields=fields, trace=redact(line.trace))
 
     def _write(self, batch: Sequence[LogLine]) -> None:
-        for line in batch:
+        kept = [line for line in batch if line.code != CONFIDED]
+        for line in kept:
             self._file.write(msgspec.json.encode(line))
         self._file.flush()
         self._print(batch)
         for sink, level in self._sinks:
-            wanted = [line for line in batch if line.level_number >= level]
+            wanted = [line for line in kept if line.level_number >= level]
             if not wanted:
                 continue
             try:

@@ -6,6 +6,7 @@ Kept in sixty buckets of one second, so memory does not grow and a figure covers
 from __future__ import annotations
 
 from arbitrage.model.money import format_e8
+from arbitrage.ops.hops import Hops
 
 WINDOW_S = 60
 NANOSECONDS = 1_000_000_000
@@ -93,6 +94,7 @@ class Metrics:
         self._refusals = RollingSum()
         self._decisions = Quantiles()
         self._profit_e8 = RollingSum()
+        self.hops = Hops()
 
     def trade(self, now_ns: int) -> None:
         """Count a fill."""
@@ -102,9 +104,10 @@ class Metrics:
         """Count an error: a log line at ERROR or above, or a venue fault."""
         self._errors.add(now_ns)
 
-    def wire_latency(self, now_ns: int, latency_us: int) -> None:
+    def wire_latency(self, now_ns: int, latency_us: int, venue: str = "") -> None:
         """Note how old a frame was on arrival by the venue's own stamp, clock offset taken off; below zero counts as zero."""
         self._wire_us.add(now_ns, max(0, latency_us))
+        self.hops.add("exchange_to_receive", latency_us, venue)
 
     def loop_latency(self, now_ns: int, lateness_us: int) -> None:
         """Note how late the event loop was."""
@@ -113,6 +116,7 @@ class Metrics:
     def decided(self, now_ns: int, since_frame_us: int) -> None:
         """Note how long after its frame a decision was done."""
         self._decisions.add(now_ns, max(0, since_frame_us))
+        self.hops.add("receive_to_decision", since_frame_us)
 
     def decision_us_p99(self) -> int:
         """Return how long frame to decision took, at the 99th percentile, over the last 30 to 60 seconds."""
@@ -125,6 +129,10 @@ class Metrics:
     def realised(self, now_ns: int, profit_e8: int) -> None:
         """Add realised profit (1e-8 of the reporting asset, signed) when it is booked."""
         self._profit_e8.add(now_ns, profit_e8)
+
+    def errors(self, now_ns: int) -> int:
+        """Return how many errors were counted."""
+        return self._errors.count(now_ns)
 
     def loop_latency_ms(self, now_ns: int) -> float:
         """Return the mean lateness of the loop."""

@@ -1,4 +1,4 @@
-"""The command line of `tools/monitor.py`: metrics, log lines, errors, search. Live on a terminal, plain when piped."""
+"""What `tools/monitor.py` shows besides the first screen: metrics, log lines, errors, search. Plain when piped."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from arbitrage.ops.status import Status
 from arbitrage.store.redis_metrics import METRICS
 
 EPILOG = """examples:
+  python tools/monitor.py --key-file ~/.arbitrage-key
+  python tools/monitor.py --once --json
   python tools/monitor.py --metrics
   python tools/monitor.py --errors --once --json
   python tools/monitor.py --search "not armed"
@@ -39,7 +41,7 @@ FindPlaces = Callable[[], Places]
 
 def run(argv: Sequence[str], environ: Mapping[str, str], *, wall_ns: Callable[[], int]) -> int:
     """Show what is asked for, once or until interrupted. Returns the exit status."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
 
     def places() -> Places:
         return find_places(environ, config_dir=args.config, data_dir=args.data_dir)
@@ -58,18 +60,21 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, wall_ns: Callable[[]
         loop.close()
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Build the command line; without one of the first four it is the first screen (`app/monitor`)."""
     parser = argparse.ArgumentParser(
-        prog="monitor.py", description="Watch the daemon from outside.",
+        prog="monitor.py", description="Watch the daemon from outside: the first screen, its figures, or its log lines.",
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--metrics", action="store_true", help="the rolling figures of the last 60 seconds")
     what.add_argument("--tail", action="store_true", help="the newest log lines, and those that follow")
     what.add_argument("--errors", action="store_true", help="log lines at ERROR and above")
     what.add_argument("--search", metavar="TEXT", default="", help="log lines that hold TEXT, ignoring case; prints and ends")
     parser.add_argument("--once", action="store_true", help="print once and end")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--url", default="", help="where the API is (default: what the daemon's status file says)")
+    parser.add_argument("--key-file", default="", metavar="FILE", help="file with a key of the API, mode 0600")
     parser.add_argument("--config", default="", metavar="DIR", help="configuration folder")
     parser.add_argument("--data-dir", default="", metavar="DIR", help="data folder, when it is not the configured one")
     return parser

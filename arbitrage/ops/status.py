@@ -75,6 +75,10 @@ class Status(msgspec.Struct, frozen=True):
     archive_behind_s: float | None = None
     """How far the archive of the embedded database's log is behind; None while nothing is archived."""
     archive_trouble: str = ""
+    alerts: tuple[str, ...] = ()
+    """Keys of the alerts that are on, the worst first."""
+    web_url: str = ""
+    """Where the operator's surface is served; empty while it is not."""
 
     def engine_ns(self, wall_ns: int) -> int:
         """Return the daemon's engine time at a moment of the wall clock, however often that was set since its start."""

@@ -57,7 +57,9 @@ async def take_dump(endpoint: PostgresEndpoint, directory: Path, name: str) -> P
     program = client_program("pg_dump")
     _prepare(directory)
     target, temporary = directory / name, directory / (name + ".tmp")
-    arguments = ("--format=custom", f"--file={temporary}", f"--dbname={endpoint.database}", *client_address(endpoint))
+    # The least compression: a start waits for its dump before it migrates.
+    kind = ("--format=custom", "--compress=1", f"--file={temporary}", f"--dbname={endpoint.database}")
+    arguments = (*kind, *client_address(endpoint))
     process = await asyncio.create_subprocess_exec(
         program, *arguments, env=client_environment(endpoint),
         stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,

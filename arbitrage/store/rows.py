@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from arbitrage.model.effects import Judged
+from arbitrage.model.episodes import Episode
 from arbitrage.model.facts import (
     Fact,
     FillBooked,
@@ -19,9 +20,12 @@ from arbitrage.model.facts import (
     PlanOpened,
     Reconciled,
 )
+from arbitrage.model.instruments import Side
+from arbitrage.model.money import E8, Asset, div_down, div_up
 from arbitrage.model.opportunities import Opportunity, PlanState, Refused
 from arbitrage.model.orders import Order, OrderState
 from arbitrage.model.snapshots import Snapshot
+from arbitrage.model.waterfalls import fx_legs, pair_of, planned_edge
 from arbitrage.store import statements as sql
 from arbitrage.store.records import Record
 from arbitrage.store.snapshots import encode_snapshot
@@ -129,6 +133,10 @@ def _add_fact(batch: Batch, fact: Fact, key: tuple[int, int], scope: Scope) -> N
             steps = None if end.waterfall is None else json_text(end.waterfall)
             row = (session, end.plan_id, end.state.value, end.realised_e8, residuals, end.closed_at_ns, steps)
             batch[sql.CLOSE_PLAN].append(row)
+            if end.waterfall is not None:
+                became = end.waterfall
+                changes = (became.transfers_e8, became.prices_e8, became.fx_e8, became.fees_e8, became.legs_e8)
+                batch[sql.INSERT_WATERFALL].append((session, end.plan_id, *changes))
         case Reconciled(report=report):
             words = (plain_text(report.occasion), report.is_armed, json_text(report))
             batch[sql.INSERT_RESTART_REPORT].append((*key, report.at_ns, *words))
@@ -143,7 +151,8 @@ def _add_fact(batch: Batch, fact: Fact, key: tuple[int, int], scope: Scope) -> N
 def _add_plan(batch: Batch, fact: PlanOpened, key: tuple[int, int], scope: Scope) -> None:
     session, sequence = key
     opportunity = fact.opportunity
-    batch[sql.TAKE_OPPORTUNITY].append((*_opportunity_row(opportunity, session), None, "", fact.plan_id))
+    batch[sql.TAKE_OPPORTUNITY].append((*_opportunity_row(opportunity, session, scope), None, "", fact.plan_id))
+    batch[sql.INSERT_RATE] += [(session, fact.plan_id, *rate) for rate in _rates(opportunity, fact.at_ns)]
     times = (sequence, fact.at_ns, fact.deadline_ns)
     expected = (PlanState.WORKING.value, opportunity.reporting_asset, opportunity.net_e8)
     batch[sql.INSERT_PLAN].append((session, fact.plan_id, opportunity.id, *times, *expected))
@@ -165,21 +174,66 @@ def _fill_row(fact: FillBooked, key: tuple[int, int], scope: Scope) -> Row:
     return (*key, fact.at_ns, *where, *amounts, fact.fee_value_e8)
 
 
-def _opportunity_row(found: Opportunity, session: int) -> Row:
+def _opportunity_row(found: Opportunity, session: int, scope: Scope) -> Row:
     ends = (found.start.venue, found.start.asset, found.amount_in_e8, found.amount_out_e8)
     parts = found.breakdown
     edge = (parts.top_of_book_e8, parts.depth_e8, parts.fees_e8, parts.transfers_e8, parts.net_e8)
     age_ms_max = max((leg.age_ms for leg in found.legs), default=0)
     identity = (session, found.id, found.at_ns, found.cycle, found.name, *ends)
     value = (found.reporting_asset, found.notional_e8, found.edge_ppm, *edge)
-    return (*identity, *value, age_ms_max, json_text(found.legs), json_text(found.transfers), json_text(found.fx))
+    planned = planned_edge(found)
+    fx_part = (planned.depth_e8 + parts.depth_e8, planned.fees_e8 + parts.fees_e8)
+    venues = "+".join(sorted({leg.spent.venue for leg in found.legs}))
+    seen = (age_ms_max, json_text(found.legs), json_text(found.transfers), json_text(found.fx))
+    return (*identity, *value, *seen, pair_of(found, _fiat(found, scope)), venues, _symbols([found], scope), *fx_part)
 
 
-def judged_row(judged: Judged, session: int) -> Row:
+def _symbols(offers: Sequence[Opportunity], scope: Scope) -> str:
+    """Return venue and symbol of every market that is named by its number, as JSON."""
+    markets = {leg.market for found in offers for leg in found.legs} | {rate.market for found in offers for rate in found.fx}
+    known = range(len(scope.markets))
+    return json_text({str(market): scope.markets[market] for market in sorted(markets) if market in known})
+
+
+def _fiat(found: Opportunity, scope: Scope) -> set[Asset]:
+    """Return the fiat that an opportunity passes through: the other asset of a market that prices it, by its symbol."""
+    reporting, ends = found.reporting_asset, {asset for leg in found.legs for asset in (leg.spent.asset, leg.received.asset)}
+    symbols = {scope.symbol(rate.market).replace("-", "") for rate in found.fx}
+    return {asset for asset in ends if symbols.intersection((asset + reporting, reporting + asset))}
+
+
+def _rates(found: Opportunity, at_ns: int) -> list[Row]:
+    """Return (fiat, time, reporting asset, sold for, bought back for, age) for each fiat that the opportunity trades."""
+    reporting, by_market = found.reporting_asset, {rate.market: rate for rate in found.fx}
+    rows: dict[str, Row] = {}
+    for leg in fx_legs(found):
+        rate = by_market[leg.market]
+        base = leg.received.asset if leg.side is Side.BUY else leg.spent.asset
+        fiat = leg.received.asset if leg.spent.asset == reporting else leg.spent.asset
+        if base == reporting:
+            sold_e8, bought_e8 = rate.bid_e8, rate.ask_e8
+        else:
+            sold_e8, bought_e8 = div_down(E8 * E8, rate.ask_e8), div_up(E8 * E8, rate.bid_e8)
+        rows[fiat] = (fiat, at_ns, reporting, sold_e8, bought_e8, rate.age_ms)
+    return list(rows.values())
+
+
+def judged_row(judged: Judged, session: int, scope: Scope) -> Row:
     """Return the row of an opportunity with the guard's verdict."""
     verdict = judged.verdict
     words = (verdict.reason.value, plain_text(verdict.detail)) if isinstance(verdict, Refused) else (None, "")
-    return (*_opportunity_row(judged.opportunity, session), *words, None)
+    return (*_opportunity_row(judged.opportunity, session, scope), *words, None)
+
+
+def episode_row(episode: Episode, session: int, scope: Scope) -> Row:
+    """Return the row of an opening as it stands."""
+    identity = (session, episode.first_seen_ns, episode.id, episode.cycle, episode.name, episode.pair, episode.reporting_asset)
+    stands = (episode.state.value, episode.last_seen_ns, episode.noted_at_ns, episode.looks, episode.edge_ppm_peak)
+    net_e8 = episode.peak.net_e8 if episode.peak is not None else None
+    became = (net_e8, episode.taken_count, json_text(episode.taken), json_text(episode.refusals), json_text(episode.follow_ups))
+    offers = (episode.first, episode.peak)
+    bodies = (json_text(each) if each is not None else None for each in offers)
+    return (*identity, *stands, *became, _symbols([each for each in offers if each is not None], scope), *bodies)
 
 
 def log_row(row: LogRow, number: int, session: int) -> Row:

@@ -24,18 +24,27 @@ INSERT_FACT = "INSERT INTO journal_facts (session, sequence, at_ns, kind, body) 
 
 _OPPORTUNITY = (
     "session opportunity_id at_ns cycle name start_venue start_asset amount_in_e8 amount_out_e8 reporting_asset notional_e8 "
-    "edge_ppm top_of_book_e8 depth_e8 fees_e8 transfers_e8 net_e8 age_ms_max legs transfers fx refusal detail plan_id"
+    "edge_ppm top_of_book_e8 depth_e8 fees_e8 transfers_e8 net_e8 age_ms_max legs transfers fx "
+    "pair venues symbols fx_depth_e8 fx_fees_e8 refusal detail plan_id"
 )
 INSERT_OPPORTUNITY = _insert("opportunities", _OPPORTUNITY)
 TAKE_OPPORTUNITY = (
     INSERT_OPPORTUNITY.removesuffix("DO NOTHING")
     + "(session, opportunity_id) DO UPDATE SET plan_id = excluded.plan_id, refusal = NULL, detail = ''"
 )
+INSERT_RATE = _insert("plan_rates", "session plan_id asset at_ns reporting_asset sold_e8 bought_e8 age_ms")
 INSERT_PLAN = _insert(
     "plans", "session plan_id opportunity_id sequence opened_at_ns deadline_ns state reporting_asset expected_e8"
 )
 CLOSE_PLAN = """UPDATE plans SET state = $3, realised_e8 = $4, residuals = $5, closed_at_ns = $6, waterfall = $7
 WHERE session = $1 AND plan_id = $2"""
+INSERT_WATERFALL = """INSERT INTO plan_waterfalls
+SELECT p.session, p.plan_id, p.opportunity_id, p.closed_at_ns, p.reporting_asset,
+    o.top_of_book_e8, o.fx_depth_e8 - o.depth_e8, o.fx_fees_e8 - o.fees_e8, -o.fx_depth_e8 - o.fx_fees_e8, -o.transfers_e8,
+    o.net_e8, $3, $4, $5, $6, $7, p.realised_e8
+FROM plans p JOIN opportunities o USING (session, opportunity_id) WHERE p.session = $1 AND p.plan_id = $2
+ON CONFLICT DO NOTHING"""
+"""Joins what was expected with what became of it; the table's checks hold the sums."""
 GOVERN_PLAN = "UPDATE plans SET state = 'governed' WHERE session = $1 AND plan_id = $2 AND closed_at_ns IS NULL"
 INSERT_LEG_DECISION = _insert("leg_decisions", "session sequence plan_id at_ns choice alternatives")
 INSERT_ORDER = _insert(
@@ -60,23 +69,39 @@ INSERT_CONFIGURATION = _insert("configuration_versions", "session version at_ns 
 INSERT_RESTART_REPORT = _insert("restart_reports", "session sequence at_ns occasion is_armed body")
 INSERT_KILL_RECEIPT = _insert("kill_receipts", "session sequence killed_at_ns proven_at_ns actor reason body")
 
+_EPISODE = (
+    "session first_seen_ns episode_id cycle name pair reporting_asset state last_seen_ns noted_at_ns looks edge_ppm_peak "
+    "net_peak_e8 taken_count taken refusals follow_ups symbols first peak"
+)
+NOTE_EPISODE = (
+    _insert("episodes", _EPISODE).removesuffix("DO NOTHING")
+    + "(session, first_seen_ns, episode_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _EPISODE.split()[7:])
+    + " WHERE episodes.noted_at_ns <= excluded.noted_at_ns"
+)
+STOP_EPISODES = "UPDATE episodes SET state = 'stopped' WHERE session = $1 AND state = 'open'"
+"""At a start: nobody looks any more at what an earlier process left open."""
+
 FACT_ORDER = (
     INSERT_FACT,
     TAKE_OPPORTUNITY,
     INSERT_PLAN,
+    INSERT_RATE,
     INSERT_ORDER,
     CHANGE_ORDER,
     INSERT_FILL,
     INSERT_LEG_DECISION,
     GOVERN_PLAN,
     CLOSE_PLAN,
+    INSERT_WATERFALL,
     INSERT_ENTRY,
     INSERT_RESTART_REPORT,
     INSERT_KILL_RECEIPT,
 )
 """Within one batch: what is created comes before what changes it."""
 
-SNAPSHOTS_KEPT = 200
+SNAPSHOTS_KEPT = 20
+"""As many as files by default. Each is megabytes, and a dump before a migration carries them all while a start waits."""
 DAY_NS = 86_400_000_000_000
 RETENTION_DAYS = {
     "system_logs": 30,

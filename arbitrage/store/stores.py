@@ -13,6 +13,7 @@ import msgspec
 
 from arbitrage.model.effects import Append, Judged
 from arbitrage.model.entries import Posting
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import StoreReported
 from arbitrage.model.facts import Fact
 from arbitrage.model.settings import StoreSettings
@@ -171,6 +172,14 @@ class Stores:
     def offer_judged(self, judged: Judged) -> None:
         """Record an opportunity and its verdict, in the background."""
         self.writer.offer_judged(judged)
+
+    def leave_out_judged(self) -> None:
+        """Count a refused opportunity that is not recorded: others like it are."""
+        self.writer.counters.opportunities_left_out += 1
+
+    def offer_episode(self, episode: Episode) -> None:
+        """Record an opening of a cycle as it stands, in the background."""
+        self.writer.offer_episode(episode)
 
     def offer_log(self, row: LogRow) -> None:
         """Record a log line in `system_logs`, in the background."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from arbitrage.model.effects import Judged
+from arbitrage.model.episodes import Episode
 from arbitrage.model.facts import Fact
 from arbitrage.model.opportunities import Approved
 from arbitrage.store import statements as sql
@@ -23,6 +24,7 @@ from arbitrage.store.endpoints import POSTGRES_FAULTS, PostgresEndpoint, connect
 from arbitrage.store.journal import Journal
 from arbitrage.store.migrations import MigrationRefused
 from arbitrage.store.moments import BEFORE_COMMIT, SNAPSHOT_ROW, Reached
+from arbitrage.store.partitions import drop_days, make_days
 from arbitrage.store.rows import (
     Batch,
     ConfigurationRow,
@@ -30,6 +32,7 @@ from arbitrage.store.rows import (
     Row,
     Scope,
     SnapshotRows,
+    episode_row,
     judged_row,
     log_row,
     rows_of_records,
@@ -40,6 +43,8 @@ from arbitrage.store.tail import Tail
 FACTS_PER_WRITE_MAX = 128
 ROWS_PER_WRITE_MAX = 128
 CONFIGURATIONS_WAITING_MAX = 100
+EPISODES_WAITING_MAX = 10_000
+"""About 5 kB each with the two opportunities that one holds."""
 IDLE_SECONDS = 0.1
 PING_NS = 500_000_000
 SLOW_NS = 1_500_000_000
@@ -74,6 +79,10 @@ class WriterCounters(msgspec.Struct):
     """Facts that PostgreSQL lacks and the journal no longer holds (a database restored from an older dump, or a new one)."""
     rows_written: int = 0
     opportunities_dropped: int = 0
+    opportunities_left_out: int = 0
+    """Refused ones that were no sample: their episode counts them."""
+    episodes_dropped: int = 0
+    """Openings that nobody took, past the queue's bound."""
     logs_dropped: int = 0
     snapshots_skipped: int = 0
     connects: int = 0
@@ -99,6 +108,9 @@ class Writer:
         self.last_error = ""
         self._untaken: deque[Judged] = deque()
         self._taken: deque[Judged] = deque(maxlen=queue_max)
+        self._episodes: deque[Episode] = deque()
+        self._episodes_max = min(queue_max, EPISODES_WAITING_MAX)
+        self._taken_episodes: deque[Episode] = deque(maxlen=self._episodes_max)
         self._logs: deque[tuple[int, LogRow]] = deque()
         self._log_number = 0
         self._configurations: deque[ConfigurationRow] = deque(maxlen=CONFIGURATIONS_WAITING_MAX)
@@ -124,7 +136,7 @@ class Writer:
     def rows_waiting(self) -> int:
         """Verdicts, log lines, snapshots and configurations not yet written; facts are counted by the journal."""
         queues = len(self._untaken) + len(self._taken) + len(self._logs) + len(self._configurations)
-        return queues + (self._snapshot is not None)
+        return queues + len(self._episodes) + len(self._taken_episodes) + (self._snapshot is not None)
 
     @property
     def is_drained(self) -> bool:
@@ -143,6 +155,16 @@ class Writer:
             self._untaken.popleft()
             self.counters.opportunities_dropped += 1
         self._untaken.append(judged)
+
+    def offer_episode(self, episode: Episode) -> None:
+        """Queue an opening as it stands. Those that nobody took are dropped, oldest first and counted, past the limit."""
+        if episode.taken_count:
+            self._taken_episodes.append(episode)  # what was taken of it is in the journal whole
+            return
+        if len(self._episodes) >= self._episodes_max:
+            self._episodes.popleft()
+            self.counters.episodes_dropped += 1
+        self._episodes.append(episode)
 
     def offer_log(self, row: LogRow) -> None:
         """Queue a log line; past the limit the oldest is dropped and counted."""
@@ -220,7 +242,11 @@ class Writer:
     async def _attach(self, connection: Any) -> None:
         scope = (self._scope.env, self._scope.session_id)
         session = await connection.fetchval(sql.FIND_SESSION, *scope) if self._session else None
-        self._session = session or await connection.fetchval(sql.OPEN_SESSION, *scope, self._clock())
+        await make_days(connection, self._clock())
+        if session is None:
+            session = await connection.fetchval(sql.OPEN_SESSION, *scope, self._clock())
+            await connection.execute(sql.STOP_EPISODES, session)
+        self._session = session
         held: int = await connection.fetchval(sql.LAST_SEQUENCE, self._session)
         await self._compare(connection, held)
         self._tail = Tail(self._journal, held + 1)
@@ -275,17 +301,22 @@ class Writer:
     async def _write_rows(self) -> bool:
         taken, untaken = _take(self._taken, ROWS_PER_WRITE_MAX), _take(self._untaken, ROWS_PER_WRITE_MAX)
         logs, configurations = _take(self._logs, ROWS_PER_WRITE_MAX), _take(self._configurations, ROWS_PER_WRITE_MAX)
+        seen, entered = _take(self._episodes, ROWS_PER_WRITE_MAX), _take(self._taken_episodes, ROWS_PER_WRITE_MAX)
         snapshot, self._snapshot = self._snapshot, None
-        if not (taken or untaken or logs or configurations or snapshot):
+        if not (taken or untaken or seen or entered or logs or configurations or snapshot):
             return False
         session = self._session
         batch: Batch = {
-            sql.INSERT_OPPORTUNITY: [judged_row(judged, session) for judged in (*taken, *untaken)],
+            sql.INSERT_OPPORTUNITY: [judged_row(judged, session, self._scope) for judged in (*taken, *untaken)],
+            sql.NOTE_EPISODE: [episode_row(episode, session, self._scope) for episode in (*entered, *seen)],
             sql.INSERT_LOG: [log_row(row, number, session) for number, row in logs],
             sql.INSERT_CONFIGURATION: [_configuration_row(row, session) for row in configurations],
         }
         if snapshot is not None:
             batch.update(rows_of_snapshot(snapshot, session))
+        rows_written = sum(map(len, batch.values()))
+        if snapshot is not None:
+            batch[sql.PRUNE_SNAPSHOTS] = [(session, sql.SNAPSHOTS_KEPT)]
         is_written = False
         try:
             await self._execute(batch, SNAPSHOT_ROW if snapshot is not None else "")
@@ -294,10 +325,12 @@ class Writer:
             if not is_written:
                 _put_back(self._taken, taken)
                 _put_back(self._untaken, untaken)
+                _put_back(self._taken_episodes, entered)
+                _put_back(self._episodes, seen)
                 _put_back(self._logs, logs)
                 _put_back(self._configurations, configurations)
                 self._snapshot = self._snapshot or snapshot
-        self.counters.rows_written += sum(map(len, batch.values()))
+        self.counters.rows_written += rows_written
         return True
 
     async def _execute(self, batch: Batch, moment: str) -> None:
@@ -344,7 +377,8 @@ class Writer:
         self._pruned_at_ns = now_ns
         with self._busy():
             async with asyncio.timeout(WRITE_SECONDS_MAX):
-                await self._connection.execute(sql.PRUNE_SNAPSHOTS, self._session, sql.SNAPSHOTS_KEPT)
+                await make_days(self._connection, now_ns)
+                await drop_days(self._connection, now_ns)
                 for table, days in sql.RETENTION_DAYS.items():
                     await self._connection.execute(sql.prune_statement(table), self._session, now_ns - days * sql.DAY_NS)
 

@@ -37,6 +37,13 @@ def break_down(chain: Chain, outcome: Outcome) -> EdgeBreakdown:
     )
 
 
+def net_e8(chain: Chain, outcome: Outcome) -> int:
+    """Return what an outcome keeps after every cost, a loss too. Raises Unpriced when its start asset cannot be valued."""
+    named_e8 = sum(fee.cost_e8 for fee in outcome.named_fees if fee)
+    assert named_e8 >= 0, "a rebate in a third asset is not counted on"
+    return _value_e8(chain.valuer, chain.route.start, outcome.amount_out_e8 - outcome.amount_in_e8) - named_e8
+
+
 def _value_e8(valuer: Valuer, node: Node, amount_e8: int) -> int:
     """Return what an amount is worth, rounded down. Raises Unpriced when no executable book says."""
     value = valuer.worth_e8(node, amount_e8)

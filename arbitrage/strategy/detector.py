@@ -7,16 +7,19 @@ that the same events give the same decisions on any machine; the engine hands `n
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
+from arbitrage.model.instruments import Node
 from arbitrage.model.money import PPM
-from arbitrage.model.opportunities import Refusal, Refused
+from arbitrage.model.opportunities import Opportunity, Refusal, Refused
 from arbitrage.model.settings import StrategySettings
 from arbitrage.strategy.board import Board, refusal_of
 from arbitrage.strategy.cycles import enumerate_cycles
 from arbitrage.strategy.found import Found, Missed
 from arbitrage.strategy.fx import Fx
 from arbitrage.strategy.graph import Graph
+from arbitrage.strategy.ladder import UNLIMITED_E8
 from arbitrage.strategy.route import Route, route_of
 from arbitrage.strategy.screen import Screen
 from arbitrage.strategy.segments import SegmentTable
@@ -26,6 +29,7 @@ from arbitrage.strategy.spreads import Spread, Spreads
 from arbitrage.strategy.valuation import Valuer
 
 MS_NS = 1_000_000
+NOTHING: Mapping[int, float] = MappingProxyType({})
 REMEMBERED_MAX = 10_000
 """Routes kept, and cycles whose last sizing is remembered for `resize_interval_ms`; past it the old ones are forgotten."""
 
@@ -50,6 +54,10 @@ class Detector:
         self._sized_at_ns: dict[int, int] = {}
         self._routes: dict[int, Route] = {}
         self._version = -1
+        self.gaining: Mapping[int, float] = NOTHING
+        """Of the last look: every cycle through changed markets that passed the screen, with its product at the top."""
+        self.unsized: dict[int, Refusal] = {}
+        """Of the last look: cycles that passed the screen and were not sized, with the reason."""
         self._set_graph(Graph((), settings.transfers))
         self._enumerate()
 
@@ -62,6 +70,11 @@ class Detector:
     def fx(self) -> Fx:
         """Its fiat."""
         return self._fx
+
+    @property
+    def era(self) -> object:
+        """What numbers of cycles mean: another object once they mean something else."""
+        return self._table
 
     def rebuild(self, board: Board) -> None:
         """Take the instruments in. Cycles are enumerated again only when markets came, went or changed their assets."""
@@ -90,13 +103,33 @@ class Detector:
         screen = self._screen
         screen.update(board.books, changed)
         if not screen.passing:
+            self.gaining = NOTHING
             return []
-        gaining = screen.gaining(changed)
+        self.gaining = gaining = screen.gaining(changed)
         if not gaining:
             return []
+        self.unsized = {}
         self.counters["survivors"] += len(gaining)
         due = self._due(gaining, now_ns)
         return self._look(due, self._decision(board, free_e8, now_ns)) if due else []
+
+    def again(self, opportunity: Opportunity, board: Board, now_ns: int) -> int | Refused:
+        """Return what an opportunity's cycle would pay now at no more than its size, inventory and limits aside, or why not.
+
+        Only while `era` is the one in which it was found. Counts nothing and takes nothing from any decision's budget.
+        """
+        if board.instruments_version != self._version:
+            return Refused(Refusal.SYMBOL_HELD, "rules were read anew")
+        decision = self._decision(board, _everything, now_ns)
+        doubted = self._doubted(opportunity.cycle, decision)
+        assert opportunity.legs, "an opportunity has legs"
+        return doubted or self._sizer.again(self.route(opportunity.cycle), opportunity.legs[0].quantity_e8, decision)
+
+    def pair(self, cycle: int) -> str:
+        """Name what a cycle trades besides fiat and the reporting asset, joined by `+`; its start where nothing is left."""
+        assets = self._fx.traded_assets(self.route(cycle)) or [self.route(cycle).start.asset]
+        assert all(assets), "an asset has a name"
+        return "+".join(sorted(assets))
 
     def spreads(self, board: Board, now_ns: int) -> list[Spread]:
         """Return every coin between two venues as a person reads it, gain or not. Off the hot path."""
@@ -143,6 +176,7 @@ class Detector:
         for cycle, product in sorted(gaining.items(), key=lambda item: (-item[1], item[0])):
             refused = self._doubted(cycle, decision) or self._crowded(decision)
             if refused is not None:
+                self.unsized[cycle] = refused.reason
                 key = (refused.reason, refused.detail)
                 known = folded.get(key)
                 folded[key] = known.once_more() if known else self._missed(cycle, product, refused, decision)
@@ -161,6 +195,7 @@ class Detector:
         offer_id = f"{decision.now_ns:x}-{self.counters['sized']:x}"
         result = self._sizer.size(self.route(cycle), decision, offer_id)
         if isinstance(result, Refused):
+            self.unsized[cycle] = result.reason
             return self._missed(cycle, product, result, decision)
         assert result.cycle == cycle and result.net_e8 > 0, "an opportunity gains"
         return result
@@ -211,6 +246,12 @@ class Detector:
         assert refused.detail, "a refusal says what it is about"
         edge_ppm = int((product - 1.0) * PPM // 1)
         return Missed(cycle, self.route(cycle).name, refused.reason, refused.detail, edge_ppm, decision.now_ns)
+
+
+def _everything(node: Node) -> int:
+    """Answer what may be spent at a node when inventory is not asked about."""
+    assert node.asset, "a node holds an asset"
+    return UNLIMITED_E8
 
 
 def _structure(graph: Graph) -> list[tuple[object, ...] | None]:

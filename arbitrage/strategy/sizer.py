@@ -10,6 +10,7 @@ from arbitrage.model.instruments import Node
 from arbitrage.model.opportunities import FxRate, Opportunity, Refusal, Refused
 from arbitrage.model.settings import StrategySettings
 from arbitrage.strategy.board import Board
+from arbitrage.strategy.breakdown import net_e8
 from arbitrage.strategy.chain import Chain, Inventory, Unpriced
 from arbitrage.strategy.fx import Fx
 from arbitrage.strategy.graph import Graph
@@ -65,9 +66,36 @@ class Sizer:
         is_gain = opportunity.net_e8 > 0
         return opportunity if is_gain else Refused(Refusal.BELOW_THRESHOLD, "nothing is left in the reporting asset")
 
+    def again(self, route: Route, quantity_e8: int, decision: Decision) -> int | Refused:
+        """Return what a route pays now with at most so much through its first leg, inventory aside; or why nobody can say.
+
+        The same walk as `size`, for one size: every later leg takes what arrives, minimums hold, rounding is against us.
+        """
+        assert quantity_e8 > 0, "a size is of something"
+        try:
+            chain = self._linked(route, decision, [UNLIMITED_E8] * len(route.steps), is_limited=False)
+            first, least = chain.ladders[0], chain.least()
+            while first.depth_e8 < quantity_e8 and first.read_more():
+                pass
+            if least is None or not first.depth_e8:
+                return Refused(Refusal.BELOW_MINIMUM, "the depth does not reach the minimums")
+            outcome = chain.work(0, min(quantity_e8, first.depth_e8), least)
+            if outcome is None:
+                return Refused(Refusal.BELOW_MINIMUM, "this size no longer meets every minimum")
+            return net_e8(chain, outcome)
+        except Unpriced as error:
+            return Refused(Refusal.NO_FX, str(error))
+        except ValueError as error:
+            return Refused(Refusal.DOUBTFUL_MARKET, str(error))
+
     def _chain(self, route: Route, decision: Decision) -> Chain:
         carried = tuple(self._fx.is_carried(route, step) for step in route.steps)
         spendable = self._spendable(route, carried, decision)
+        is_limited = not carried[0] and spendable[0] < decision.free_e8(route.start)
+        return self._linked(route, decision, spendable, is_limited=is_limited)
+
+    def _linked(self, route: Route, decision: Decision, spendable: Sequence[int], *, is_limited: bool) -> Chain:
+        carried = tuple(self._fx.is_carried(route, step) for step in route.steps)
         assert len(spendable) == len(route.steps), "one amount a leg"
         ladders = []
         for step, spendable_e8 in zip(route.steps, spendable, strict=True):
@@ -76,7 +104,6 @@ class Sizer:
             ladders.append(Ladder(decision.board.books[step.market], rules, step.side, terms))
         fees = [(ladder.instrument.venue, ladder.instrument.fees.named_asset) for ladder in ladders]
         nodes = {Node(venue, asset) for venue, asset in fees if asset is not None}
-        is_limited = not carried[0] and spendable[0] < decision.free_e8(route.start)
         inventory = Inventory(tuple(spendable), {node: decision.free_e8(node) for node in nodes}, carried, is_limited)
         return Chain(route, ladders, inventory, decision.valuer)
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import msgspec
 
-from bench import booking, decision, gate, loopback, memory, orders, size
+from bench import booking, decision, gate, loopback, memory, orders, size, surface
 from bench.figures import Floor, machine, pin
 from bench.frames import Universe
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 DEFAULT_SEED = 20_251_121
-PARTS = ("gate", "book", "engine", "orders", "loopback", "memory", "size")
+PARTS = ("gate", "book", "engine", "orders", "loopback", "surface", "memory", "size")
 QUICK_PARTS = ("gate", "book", "engine", "orders", "loopback", "memory")
-"""`size` installs packages, so a quick run leaves it out."""
+"""`size` installs packages and `surface` takes minutes, so a quick run leaves them out."""
 SYMBOL_COUNTS = (1, 10, 100)
 STORM_PREMIUM_STEP_PPM = 400.0
 EPILOG = 'Example: make bench ARGS="--only engine --seed 7 --json"'
@@ -77,7 +77,7 @@ class Bench:
             self._peers = [peers.CcxtPro, peers.Cryptofeed]
         steps = {
             "book": self.book, "engine": self.engine, "orders": self.orders, "loopback": self.loopback,
-            "memory": self.memory, "size": self.size,
+            "surface": self.surface, "memory": self.memory, "size": self.size,
         }  # fmt: skip
         for name in wanted:
             if name in steps:
@@ -157,6 +157,16 @@ class Bench:
             self.say(f"loopback {row}")
         self._hold(loopback.floors(rows))
 
+    def surface(self) -> None:
+        """Measure what the operator's surface costs the loop."""
+        found = surface.run(self.options.run_python)
+        self.found["surface"] = found
+        for words, side in (("without", found.without), ("with", found.loaded)):
+            self.say(f"surface, {words} load: {side}")
+        for client in found.clients:
+            self.say(f"  clients: {client}")
+        self._hold(surface.floors(found))
+
     def memory(self) -> None:
         """Watch memory."""
         command = [sys.executable, "-m", "bench.memory", str(self.seed), str(self.scale.memory_frames)]
@@ -194,6 +204,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a short run: tells, but its times are rough")
     parser.add_argument("--only", choices=PARTS, help="this part alone; the gate comes first all the same")
     parser.add_argument("--frames", type=int, default=0, help="of the memory run")
+    parser.add_argument("--run-python", default=sys.executable, help="of the daemon's environment, for the part `surface`")
     parser.add_argument("--json", action="store_true", help="one line of JSON on standard output, words on standard error")
     return parser.parse_args(arguments)
 

@@ -23,6 +23,7 @@ import uvloop
 
 from arbitrage.app.door import Door
 from arbitrage.model.effects import Append, Judged, Report
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import Decide
 from arbitrage.model.facts import Fact
 from arbitrage.venues.factory import transport_named
@@ -145,6 +146,8 @@ class _Nowhere:
     def facts(self, facts: Sequence[Fact]) -> None: ...
 
     def judged(self, judged: Judged) -> None: ...
+
+    def episode(self, episode: Episode) -> None: ...
 
     def report(self, report: Report) -> None: ...
 

@@ -15,6 +15,7 @@ from arbitrage.app.kill_proof import KillProofs
 from arbitrage.app.modes import VirtualTiming
 from arbitrage.app.running import Running
 from arbitrage.model.effects import Append, Effect, Judged, PlaceOrder, Report, VenueEffect
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import Event
 from arbitrage.model.facts import Fact
 from arbitrage.model.orders import Order
@@ -58,6 +59,9 @@ class NotingRecorder:
 
     def judged(self, judged: Judged) -> None:
         self._notes.append(("judged", judged))
+
+    def episode(self, episode: Episode) -> None:
+        self._notes.append(("episode", episode))
 
     def report(self, report: Report) -> None:
         self._notes.append(("report", report.code))

@@ -6,6 +6,7 @@ import pytest
 from app_world import DoorWorld, trading_door
 from engine_world import BINANCE, E8, START_NS, USDT
 
+from arbitrage.model.episodes import Episode, EpisodeState
 from arbitrage.model.events import BookDiff, Wake
 from arbitrage.model.facts import FillBooked, Funded, OrderChanged, OrderIntended, PlanClosed, PlanOpened
 from arbitrage.model.instruments import Side
@@ -178,7 +179,11 @@ def test_at_rest_nothing_new_is_decided_and_what_is_open_is_finished() -> None:
 
 def test_a_closed_door_lets_nothing_in() -> None:
     world = trading_door()
-    facts, notes = list(world.journal.facts), list(world.notes)
+    facts = list(world.journal.facts)
+    world.door.close()
+    told = [note for _, note in world.notes if isinstance(note, Episode)]
+    assert [episode.state for episode in told] == [EpisodeState.STOPPED], "what was looked at until now is noted"
+    notes = list(world.notes)
     world.door.close()
     world.take_all(world.sent())
     world.premium_books()

@@ -11,7 +11,7 @@ import pytest
 from app_world import DoorWorld, running, trading_door
 from engine_world import E8
 
-from arbitrage.app.screen import PLAIN_WIDTH, Screen, percent, price
+from arbitrage.app.screen import PLAIN_WIDTH, Screen, percent, price, surface_lines
 from arbitrage.model.events import Command, CommandKind, LinkDown
 from arbitrage.model.instruments import Venue
 
@@ -146,3 +146,11 @@ def test_parts_per_million_are_shown_as_per_cent(ppm: int | None, text: str) -> 
 )
 def test_prices_are_shown_for_the_eye(value: float, text: str) -> None:
     assert price(value) == text
+
+
+def test_the_last_lines_say_where_the_browser_goes_and_the_link_fits_a_narrow_terminal() -> None:
+    link = f"http://127.0.0.1:8320/setup?token={'a' * 43}"
+    lines = surface_lines("http://127.0.0.1:8320", link).plain.splitlines()
+    assert lines[0] == "in the browser: http://127.0.0.1:8320" and lines[-1] == link and len(link) <= 80
+    assert surface_lines("http://127.0.0.1:8320", "").plain == lines[0]
+    assert "is not open" in surface_lines("", "").plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import msgspec
-from bench import booking, decision, memory
+from bench import booking, decision, memory, surface
 from bench.figures import Chunk, at_least, at_most, summarise
 from bench.frames import FX_CODE, Universe
 from bench.server import DIGITS, STAMP_BASE, stamp, wired
@@ -95,3 +95,13 @@ def test_a_floor_is_met_at_its_bound() -> None:
     assert at_most("time", 80.0, 80.0).is_met
     assert not at_most("time", 80.1, 80.0).is_met
     assert str(at_most("time", 80.1, 80.0)).startswith("FAIL")
+
+
+def test_the_cost_of_the_surface_is_held_by_its_bars_and_by_every_answer() -> None:
+    side = {"samples": 9, "decisions": 8, "late_us_p50": 170, "late_us_p99": 2_500, "late_us_worst": 9_000}
+    side |= {"decision_us_p50": 100.6, "decision_us_p99": 3_700.0}
+    ratios = {"late_p50": {"ratio": 1.26, "bar": 1.25}, "decision_p99": {"ratio": 1.0, "bar": 1.25}}
+    line = {"without": side, "with": side, "clients": [{"failed": 0}, {"failed": 1}], "ratios": ratios, "is_held": False}
+    found = msgspec.json.decode(msgspec.json.encode(line), type=surface.Cost)
+    assert [floor.is_met for floor in surface.floors(found)] == [False, True, False]
+    assert "frame to decision p50 101, p99 3,700 us (8)" in str(found.loaded)

@@ -18,6 +18,8 @@ from msgspec import inspect
 from arbitrage.app.cli import build_parser
 from arbitrage.app.cycles_command import Answer, Best
 from arbitrage.app.exits import Exit
+from arbitrage.app.monitor.command import KEY_FILE_VARIABLE, KEY_VARIABLE
+from arbitrage.app.monitor.picture import Picture
 from arbitrage.app.replay import Replayed
 from arbitrage.market.doubt import Doubt
 from arbitrage.model import settings as declared
@@ -38,12 +40,14 @@ REFERENCE = ROOT / "docs" / "REFERENCE.md"
 RECORDS = ROOT / "docs" / "adr"
 FREE_NAMES = {
     "venues": ("VENUE",), "quote_fees": ("ASSET",), "fx_policy_by_pair": ("ASSET",), "transfers": ("ASSET",),
-    "inventory": ("VENUE", "ASSET"),
+    "inventory": ("VENUE", "ASSET"), "channels": ("CHANNEL",),
+    "bank_rates": ("ASSET",),
 }  # fmt: skip
 """What stands for the free names below a key."""
 WORDS: tuple[tuple[object, str], ...] = (
-    (declared.DecimalText, "decimal text"), (declared.Symbol, "symbol"), (declared.Name, "name"), (declared.Url, "URL"),
-    (declared.Url | None, "URL or null"), (bool, "true or false"), (str, "text"), (str | None, "text or null"),
+    (declared.DecimalText, "decimal text"), (declared.TimeOfDay, "time of day"), (declared.Symbol, "symbol"),
+    (declared.Name, "name"), (declared.Url, "URL"), (declared.Url | None, "URL or null"),
+    (bool, "true or false"), (str, "text"), (str | None, "text or null"),
 )  # fmt: skip
 SHOWN = re.compile(r"(?:`|^ {4}|^)(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?arbitrage (?P<words>[a-z-][^`\n]*)", re.M)
 FENCE = re.compile(r"^```.*?^```", re.M | re.S)
@@ -185,7 +189,7 @@ def test_the_reference_tells_every_key_with_type_default_and_whether_it_is_taken
     ("what", "names"),
     [
         ("metrics", [*METRICS, "updated_at_ns"]),
-        ("environment variables", ["ENV", *NAMED, CONFIG_DIR_VARIABLE, DATA_VARIABLE]),
+        ("environment variables", ["ENV", *NAMED, CONFIG_DIR_VARIABLE, DATA_VARIABLE, KEY_VARIABLE, KEY_FILE_VARIABLE]),
         ("credentials", list(CREDENTIALS)),
         ("exit codes", [str(int(code)) for code in Exit]),
         ("tables", [*tables(), "schema_migrations"]),
@@ -197,6 +201,7 @@ def test_the_reference_tells_every_key_with_type_default_and_whether_it_is_taken
         ("JSON of healthcheck.py", [*Check.__struct_fields__]),
         ("status.json", [*Status.__struct_fields__, *FeedStatus.__struct_fields__]),
         ("log lines", [*LogLine.__struct_fields__]),
+        ("JSON of tools/monitor.py", [*Picture.__struct_fields__]),
     ],
 )
 def test_the_reference_names_all(what: str, names: list[str]) -> None:
@@ -207,7 +212,10 @@ def test_the_reference_names_all(what: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "demo", "sim", "replay", "cycles", "migrate", "backup", "restore", "config show", "config validate", "config diff"],
+    [
+        "run", "demo", "sim", "replay", "cycles", "migrate", "backup", "restore", "alert", "config show", "config validate",
+        "config diff", "user add", "user list", "key add",
+    ],
 )
 def test_the_reference_names_every_option(command: str) -> None:
     options = set(re.findall(r"--[a-z][a-z-]*", parsed(f"{command} --help")[1].split("example")[0])) - {"--help"}

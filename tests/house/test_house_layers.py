@@ -1,4 +1,4 @@
-"""The bars on imports: the four contracts hold, and each of them fails on a tree with one violation planted."""
+"""The bars on imports: the contracts hold, and each of them fails on a tree with one violation planted."""
 
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ def lint(folder: Path, *contracts: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
 
-def test_the_four_contracts_hold() -> None:
+def test_every_contract_holds() -> None:
     result = lint(ROOT)
     assert result.returncode == 0, tell(result.stdout.splitlines(), "docs/ARCHITECTURE.md has the rooms")
-    assert "4 kept, 0 broken" in result.stdout
+    assert "5 kept, 0 broken" in result.stdout
 
 
 @pytest.fixture
 def empty_house(tmp_path: Path) -> Path:
     """Every room that must exist, with nothing in it, under the real contracts."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    required = {name for names in LAYERS for name in names} - {"web", "learn"}
+    required = {name for names in LAYERS for name in names} - {"learn"} | {"web/screen", "web/api", "web/access"}
     for name in ("", *sorted(required)):
         folder = tmp_path / "arbitrage" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,6 +118,8 @@ def empty_house(tmp_path: Path) -> Path:
         ("layers", {"model/a.py": "import arbitrage.ops\n"}),
         ("layers", {"risk/a.py": "import arbitrage.strategy\n"}),
         ("layers", {"cellar/__init__.py": ""}),
+        ("web", {"web/access/a.py": "import arbitrage.web.screen\n"}),
+        ("web", {"web/api/a.py": "def f():\n    import arbitrage.web.screen.live\n", "web/screen/live.py": ""}),
         ("acyclic", {"risk/a.py": "import arbitrage.risk.b\n", "risk/b.py": "def f():\n    import arbitrage.risk.a\n"}),
         ("purity", {"ledger/a.py": "import asyncio\n"}),
         ("purity", {"engine/a.py": "from datetime import datetime\n"}),

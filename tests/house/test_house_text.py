@@ -14,8 +14,8 @@ from house_source import ROOT, Source, suite, tell, tracked
 
 TOP_LEVEL = {
     ".ci", ".gitattributes", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
-    "SECURITY.md", "arbitrage", "bench", "config", "db", "docs", "healthcheck.py", "pyproject.toml", "requirements", "scripts",
-    "systemd", "tests", "tools",
+    "SECURITY.md", "arbitrage", "bench", "config", "db", "deploy", "docs", "healthcheck.py", "pyproject.toml", "requirements",
+    "scripts", "systemd", "tests", "tools",
 }  # fmt: skip
 TEXT_SUFFIXES = {
     "", ".cfg", ".conf", ".env", ".example", ".ini", ".json", ".md", ".py", ".service", ".sh", ".sql", ".toml", ".txt", ".yaml",

@@ -27,6 +27,7 @@ from arbitrage.app.door import Door
 from arbitrage.app.modes import LiveTransport, RealTiming
 from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import Append, Effect, Judged, PlaceOrder, Report, VenueEffect
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import AccountLinkUp, ClockMeasured, Event, InstrumentsRead, LinkUp, Wake
 from arbitrage.model.facts import Fact, PlanClosed, PlanOpened
 from arbitrage.model.instruments import Instrument, Venue
@@ -143,6 +144,8 @@ class Recorder:
     def facts(self, facts: Sequence[Fact]) -> None: ...
 
     def judged(self, judged: Judged) -> None: ...
+
+    def episode(self, episode: Episode) -> None: ...
 
     def report(self, report: Report) -> None:
         self.codes[report.code] += 1

@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from daemon_lab import PROJECT, clean_environment, wait_until
 from store_servers import fetch, reachable_folder
 
+from arbitrage.ledger.state import LedgerState
 from arbitrage.model.money import parse_e8
+from arbitrage.model.snapshots import Snapshot
+from arbitrage.model.waterfalls import STEPS, TOTALS
 from arbitrage.store.embedded import Embedded, postgres_of
 
 pytestmark = pytest.mark.integration
@@ -34,6 +38,7 @@ class Shown:
 
     def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
         self.done = done
+        self._folder = folder
         self.log = (folder / "logs" / "arbitrage_development.log").read_text()
         self._embedded = Embedded(folder, wants_postgres=True, wants_redis=False)
         self._embedded.start()
@@ -49,6 +54,15 @@ class Shown:
         """Return the one number that a statement yields."""
         ((value,),) = [tuple(row.values()) for row in self.query(statement)]
         return int(value)
+
+    def asked(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run one command of the ledger on this folder."""
+        words = (sys.executable, "-m", "arbitrage", *words)
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=environment(self._folder), cwd=PROJECT, check=False, timeout=60
+        )
+        assert done.returncode == status, done.stderr
+        return done
 
     def close(self) -> None:
         self._embedded.stop()
@@ -146,6 +160,47 @@ def test_refused_opportunities_are_kept_with_their_reason(shown: Shown) -> None:
 def test_the_profit_that_is_told_is_the_plans(shown: Shown) -> None:
     total_e8 = shown.number("SELECT sum(realised_e8) FROM plans WHERE realised_e8 IS NOT NULL")
     assert total_e8 == parse_e8(shown.summary["pnl"]["realised"]) != 0
+
+
+def test_every_waterfall_sums_to_its_plan_s_profit_and_all_of_them_to_the_ledger_s(shown: Shown) -> None:
+    rows = shown.query("SELECT w.*, p.realised_e8 AS plan_e8 FROM plan_waterfalls w JOIN plans p USING (session, plan_id)")
+    assert len(rows) == shown.number("SELECT count(*) FROM plans WHERE closed_at_ns IS NOT NULL") > 0
+    for row in rows:
+        steps_e8 = sum(int(row[f"{step}_e8"]) for step in STEPS if step not in TOTALS)
+        assert steps_e8 == row["realised_e8"] == row["plan_e8"], row["plan_id"]
+    (last,) = shown.query("SELECT body FROM session_snapshots ORDER BY journal_sequence DESC, at_ns DESC LIMIT 1")
+    ledger = msgspec.json.decode(msgspec.json.decode(last["body"], type=Snapshot).sections["ledger"], type=LedgerState)
+    assert sum(int(row["realised_e8"]) for row in rows) == dict(ledger.realised)["USDT"] != 0
+
+
+def test_an_opening_is_one_row_that_says_why_it_was_refused_and_what_it_would_have_paid(shown: Shown) -> None:
+    seen, rows = shown.summary["opportunities"], shown.query("SELECT * FROM episodes")
+    looks = sum(row["looks"] for row in rows)
+    assert 0 < len(rows) < looks and looks >= seen["taken"] and {row["state"] for row in rows} <= {"gone", "stopped"}
+    assert sum(row["taken_count"] for row in rows) == seen["taken"]
+    followed = [json.loads(row["follow_ups"]) for row in rows if row["first"] and row["taken_count"] == 0]
+    assert followed and any(each["net_e8"] is not None for each in followed[0])
+    reasons = {reason for row in rows for reason in json.loads(row["refusals"])}
+    assert reasons and reasons <= set(seen["refused"])
+
+
+def test_the_ledger_s_commands_tell_what_the_database_holds(shown: Shown) -> None:
+    done = shown.asked("opportunities", "--taken", "--json", "--limit", "1000")
+    taken = json.loads(done.stdout)["lines"]
+    found = [line for line in taken if not line["id"].startswith("hedge-")]
+    assert len(found) == shown.summary["opportunities"]["taken"]
+    story = shown.asked("explain", taken[0]["plan_id"]).stdout
+    assert "where the edge went, in USDT" in story and f"plan {taken[0]['plan_id']}: " in story and len(story.splitlines()) < 60
+    told = json.loads(shown.asked("explain", taken[0]["id"], "--json").stdout)
+    amounts = [parse_e8(step["money"]["amount"]) for step in told["waterfall"]["steps"] if not step["is_total"]]
+    assert sum(amounts) == parse_e8(told["plan"]["realised"]["amount"])
+    by_component = json.loads(shown.asked("pnl", "--by", "component", "--json").stdout)
+    assert by_component["total"]["realised"] == {"asset": "USDT", "amount": shown.summary["pnl"]["realised"]}
+    assert len(shown.asked("opportunities", "--refused", "--csv", "--limit", "5").stdout.splitlines()) <= 6
+    nothing = shown.asked("explain", "nothing-of-that-name", status=1)
+    assert nothing.stdout == "" and len(nothing.stderr.splitlines()) == 1
+    other = shown.asked("pnl", "--session", "nobody", status=1)
+    assert "no session 'nobody' of 'development'" in other.stderr and "demo-synthetic" in other.stderr
 
 
 def test_the_log_file_tells_the_run_without_an_error(shown: Shown) -> None:

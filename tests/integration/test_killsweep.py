@@ -73,8 +73,8 @@ def test_an_absence_that_is_believed_too_early_is_seen(data_folder: Path, said: 
 def test_a_plan_is_its_seed_s_and_comes_to_every_moment() -> None:
     first, again = (list(plan(SEED, KILLS, 4)) for _ in range(2))
     assert first == again != list(plan(SEED + 1, KILLS, 4))
-    for seed in range(50):
-        drawn = list(plan(seed, KILLS, 4))
+    for seed in range(100):
+        drawn = list(plan(seed, KILLS, 4 + seed % 8))
         assert [kill.number for kill in drawn] == list(range(1, KILLS + 1))
         assert {kill.point for kill in drawn} == {RANDOM, *POINTS}
         assert sum(kill.is_compared for kill in drawn) == KILLS // KILLS_PER_COMPARISON

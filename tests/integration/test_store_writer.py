@@ -233,6 +233,20 @@ def test_snapshots_are_offered_newest_first_from_both_places_and_bad_ones_by_nam
     assert isinstance(third, Candidate) and third.snapshot.journal_sequence == 2
 
 
+def test_a_snapshot_takes_the_place_of_the_oldest_row(store_settings: StoreSettings, query: Query) -> None:
+    """A dump before a migration carries every row, and a start waits for it."""
+
+    def save(stores: Stores) -> None:
+        stores.append([Append(funding(1))])
+        stores.save_snapshot_now(SnapshotRows(snapshot(1, at_ns=1_000)))
+
+    asyncio.run(working(store_settings, save))
+    query("INSERT INTO session_snapshots SELECT session, 0, n, 1, '', '' FROM sessions, generate_series(1, 60) AS n")
+    asyncio.run(working(store_settings, lambda stores: stores.save_snapshot_now(SnapshotRows(snapshot(1, at_ns=2_000)))))
+    kept = [row["at_ns"] for row in query("SELECT at_ns FROM session_snapshots ORDER BY at_ns")]
+    assert kept == [*range(43, 61), 1_000, 2_000]
+
+
 def test_untaken_opportunities_and_logs_are_dropped_and_counted_past_the_bound_and_facts_are_not(
     store_settings: StoreSettings, query: Query
 ) -> None:

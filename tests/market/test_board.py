@@ -122,6 +122,7 @@ def test_a_status_line_without_a_name_belongs_to_the_only_open_connection() -> N
 def test_link_down_makes_its_markets_unusable_and_link_up_starts_them_from_nothing() -> None:
     board = live_board()
     board.apply(LinkDown(START, BINANCE, "b1", (0, 2), "closed"))
+    assert board.links_lost == {BINANCE: 1, UPBIT: 0}
     assert (board.doubt(0, START), board.doubt(1, START)) == (Doubt.LINK_DOWN, None)
     assert board.changed == {0, 2}
     effects = board.apply(LinkUp(START, BINANCE, "b2", (0, 2)))

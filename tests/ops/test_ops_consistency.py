@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from ops_config_files import write_config
 
+from arbitrage.model.settings import Settings
 from arbitrage.ops.config import load
-from arbitrage.ops.consistency import cheapest_cycle
+from arbitrage.ops.consistency import cheapest_cycle, clashes
 from arbitrage.ops.preflight import LIVE_PHRASE, fee_report, folder_problems, open_wires, real_money_problems
 from arbitrage.ops.problems import ConfigError
 
@@ -46,6 +47,14 @@ from arbitrage.ops.problems import ConfigError
         ("paper: {inventory: {upbit: {KRW: '-1'}}}", "paper.inventory.upbit.KRW: -1 is negative"),
         ("execution: {dust_value_max: '-1'}", "execution.dust_value_max: -1 is negative"),
         ("session_name: '..'", "session_name"),
+        ("web: {host: 0.0.0.0}", "web.host: 0.0.0.0 is not loopback, and passwords would cross the wire unencrypted"),
+        ("web: {host: trading.example}", "web.host: trading.example is not loopback"),
+        ("web: {certificate_file: a.pem}", "web.certificate_file: and web.private_key_file go together"),
+        ("web: {allowed_addresses: [10.0.0.0/8, ten]}", "web.allowed_addresses: 'ten' is no address"),
+        ("web: {trusted_proxies: [proxy.example]}", "web.trusted_proxies: 'proxy.example' is no address"),
+        ("web: {public_url: 'trading.example'}", "web.public_url: is not how a browser reaches a host"),
+        ("web: {public_url: 'https://a.example/path'}", "web.public_url: is not how"),
+        ("web: {session_idle_minutes_max: 800}", "web.session_idle_minutes_max: 800 is above web.session_minutes_max (720)"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused_with_their_place(tmp_path: Path, text: str, words: str) -> None:
@@ -54,6 +63,17 @@ def test_settings_that_do_not_fit_together_are_refused_with_their_place(tmp_path
         load(folder, {})
     assert words in str(caught.value)
     assert "development.yaml:1" in str(caught.value) or "default" in str(caught.value) or "base.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{host: '::1'}", "{host: localhost}", "{host: 0.0.0.0, certificate_file: a.pem, private_key_file: b.pem}",
+        "{host: 0.0.0.0, trusted_proxies: [10.0.0.1], public_url: 'https://a.example'}", "{enabled: false, host: 0.0.0.0}",
+    ],
+)  # fmt: skip
+def test_a_surface_that_nobody_can_overhear_is_taken(tmp_path: Path, text: str) -> None:
+    assert load(write_config(tmp_path, development=f"web: {text}\n"), {}).settings.web is not None
 
 
 def test_no_venue_is_refused(tmp_path: Path) -> None:
@@ -132,3 +152,52 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     found = folder_problems(loaded)
     assert [problem.where for problem in found] == ["environment variable ARBITRAGE__STORE__DATA_DIR store.data_dir"]
     assert (tmp_path / "logs").is_dir()
+
+
+CHANNELS = [
+    ({"kind": "webhook", "url": "https://a.example/x"}, ""),
+    ({"kind": "webhook", "url": "http://127.0.0.1:9/x"}, ""),
+    ({"kind": "webhook"}, "url"),
+    ({"kind": "webhook", "url": "http://a.example/x"}, "url"),
+    ({"kind": "telegram", "chat": "1"}, ""),
+    ({"kind": "telegram"}, "chat"),
+    ({"kind": "slack"}, ""),
+    ({"kind": "discord"}, ""),
+    ({"kind": "email", "smtp_host": "m", "sender": "a@b", "recipients": ["c@d"]}, ""),
+    ({"kind": "email", "smtp_host": "m", "sender": "a@b"}, "smtp_host"),
+    ({"kind": "email", "smtp_host": "m", "sender": "a@b", "recipients": ["c@d\nBcc: e@f"]}, "recipients"),
+    (
+        {"kind": "email", "smtp_host": "m", "sender": "a@b", "recipients": ["c@d"], "smtp_user": "u", "smtp_security": "none"},
+        "smtp_security",
+    ),
+]
+
+
+@pytest.mark.parametrize(("channel", "key"), CHANNELS)
+def test_a_channel_that_cannot_tell_or_would_tell_everybody_is_refused(channel: dict[str, object], key: str) -> None:
+    settings = msgspec.convert({"venues": {}, "alerts": {"channels": {"ops": channel}}}, Settings)
+    found = [clash.key for clash in clashes(settings) if clash.key.startswith("alerts")]
+    assert found == ([f"alerts.channels.ops.{key}"] if key else [])
+
+
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        ({"url": "https://bank.example/usd", "pointer": "/0/rate"}, ""), ({"url": "http://127.0.0.1:9/x"}, ""),
+        ({"url": "http://bank.example/usd"}, "url"), ({"url": "https://b", "pointer": "rate"}, "pointer"),
+        ({"url": "https://b/usd?base=USD"}, ""), ({"url": "https://me:mine@b/usd"}, "url"),
+        ({"url": "https://b?apiKey=x"}, "url"),
+        ({"url": "https://b", "every_s": 61, "age_s_max": 60}, "age_s_max"),
+    ],
+)  # fmt: skip
+def test_a_banks_rate_that_others_could_change_on_the_way_or_that_is_never_known_is_refused(
+    source: dict[str, object], key: str
+) -> None:
+    settings = msgspec.convert({"venues": {}, "web": {"bank_rates": {"KRW": source}}}, Settings)
+    found = [clash.key for clash in clashes(settings) if clash.key.startswith("web")]
+    assert found == ([f"web.bank_rates.KRW.{key}"] if key else [])
+
+
+def test_quiet_hours_in_no_zone_are_refused() -> None:
+    settings = msgspec.convert({"venues": {}, "alerts": {"quiet_zone": "Mars/Olympus"}}, Settings)
+    assert "alerts.quiet_zone" in [clash.key for clash in clashes(settings)]

@@ -20,7 +20,7 @@ from ops_config_files import write_config
 
 from arbitrage.model.settings import Settings
 from arbitrage.ops.config import load
-from arbitrage.ops.keys import KEY_BYTES_MAX, hidden_texts, key_names, read_keys
+from arbitrage.ops.keys import KEY_BYTES_MAX, hidden_texts, key_names, read_channel_keys, read_keys
 from arbitrage.ops.problems import ConfigError
 from arbitrage.ops.secrets import Redactor
 
@@ -188,3 +188,47 @@ def test_the_redactor_hides_a_key_in_every_form_and_each_line_of_a_pem(tmp_path:
     assert body not in redactor.redact(msgspec.json.encode(private.decode()).decode())
     assert "***" in redactor.redact(SECRET)
     assert repr(keys) == "{'binance': Credentials(<hidden>), 'upbit': Credentials(<hidden>)}"
+
+
+def alert_house(folder: Path, kind: str, secret: str | None, **more: object) -> Settings:
+    """Give settings with one channel, and its secret where secrets lie."""
+    folder.chmod(0o700)
+    if secret is not None:
+        (folder / "arbitrage-alert-ops").write_text(secret)
+        (folder / "arbitrage-alert-ops").chmod(0o600)
+    tree = {"venues": {}, "keys_dir": str(folder), "alerts": {"channels": {"ops": {"kind": kind, **more}}}}
+    return msgspec.convert(tree, Settings)
+
+
+CANARY = "c4n4ry-S3CR3T-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "words"),
+    [
+        ("webhook", CANARY, ""), ("telegram", "12:abc", ""), ("slack", f"https://hooks.example/{CANARY}", ""),
+        ("discord", f"http://127.0.0.1:1/{CANARY}", ""), ("webhook", "short", "is shorter than 16 characters"),
+        ("slack", f"http://hooks.example/{CANARY}", "is no address that begins with https://"),
+        ("discord", CANARY, "is no address that begins with https://"),
+        ("telegram", f"{CANARY} {CANARY}", "holds a space or a line break"), ("webhook", None, "is missing"),
+    ],
+)  # fmt: skip
+def test_the_secret_of_a_channel_is_read_like_a_key_and_never_shown(
+    tmp_path: Path, kind: str, secret: str | None, words: str
+) -> None:
+    settings = alert_house(tmp_path, kind, secret)
+    if not words:
+        assert read_channel_keys(settings, {}) == {"ops": secret}
+        return
+    with pytest.raises(ConfigError) as refused:
+        read_channel_keys(settings, {})
+    assert words in str(refused.value) and "arbitrage-alert-ops" in str(refused.value) and CANARY not in str(refused.value)
+
+
+def test_mail_without_a_user_has_no_secret_and_a_file_for_all_to_read_is_refused(tmp_path: Path) -> None:
+    assert read_channel_keys(alert_house(tmp_path, "email", None), {}) == {}
+    settings = alert_house(tmp_path, "email", CANARY, smtp_user="bot")
+    assert read_channel_keys(settings, {}) == {"ops": CANARY}
+    (tmp_path / "arbitrage-alert-ops").chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read it"):
+        read_channel_keys(settings, {})

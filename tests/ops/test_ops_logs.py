@@ -279,3 +279,16 @@ def test_search_looks_everywhere_and_ignores_case() -> None:
 
 def test_times_are_utc_with_milliseconds() -> None:
     assert clock_text(1_763_716_210_123_999_999) == "2025-11-21T09:10:10.124Z"
+
+
+def test_what_is_confided_is_printed_and_kept_nowhere(tmp_path: Path) -> None:
+    stream, kept = io.StringIO(), []
+    logs = Logs(LogSettings(directory=str(tmp_path)), "test", redactor=Redactor(()), stream=stream)
+    logs.add_sink(kept.extend)
+    logs.start()
+    logs.confide("open it at http://127.0.0.1/setup?token=abc")
+    logging.getLogger("arbitrage.test").info("something else")
+    logs.stop()
+    assert "token=abc" in stream.getvalue() and "something else" in stream.getvalue()
+    assert [line.text for line in kept] == ["something else"]
+    assert "token=abc" not in (tmp_path / "arbitrage_test.log").read_text()

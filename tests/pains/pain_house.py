@@ -23,6 +23,7 @@ from arbitrage.app.door import Door
 from arbitrage.app.modes import RealTiming, account_venues, funding, make_transport, mode_of
 from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import Append, Judged, PlaceOrder, Report, VenueEffect
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import StoreReported, Wake
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import Node, Venue
@@ -169,6 +170,8 @@ class Daemon:
 
     def judged(self, judged: Judged) -> None:
         self.judgements.append(judged)
+
+    def episode(self, episode: Episode) -> None: ...
 
     def report(self, report: Report) -> None:
         self.reports.append((now_ns(), report))

@@ -19,7 +19,7 @@ from arbitrage.model.instruments import Side, Venue
 from arbitrage.model.money import E8
 from arbitrage.model.opportunities import Opportunity, Refusal, Refused
 from arbitrage.sim.exchange.faults import Kind
-from arbitrage.store.rows import judged_row
+from arbitrage.store.rows import Scope, judged_row
 from arbitrage.store.statements import INSERT_OPPORTUNITY
 from arbitrage.venues.factory import make_session
 
@@ -165,7 +165,7 @@ def test_pain_18_the_rate_used_is_stored_with_every_opportunity(tmp_path: Path) 
         await house.quiet()
         columns = INSERT_OPPORTUNITY.partition("(")[2].partition(")")[0].replace(" ", "").split(",")
         for judged in house.judgements:
-            row = dict(zip(columns, judged_row(judged, 1), strict=True))
+            row = dict(zip(columns, judged_row(judged, 1, Scope("test", "main")), strict=True))
             (rate,) = msgspec.json.decode(row["fx"])
             assert rate["market"] == house.market("upbit", "KRW-USDT")
             assert 0 < rate["bid_e8"] < rate["ask_e8"]

@@ -27,10 +27,11 @@ from arbitrage.model.facts import (
     ResidueWrittenOff,
 )
 from arbitrage.model.instruments import Node, Side, Venue
-from arbitrage.model.money import Asset
+from arbitrage.model.money import E8, Asset
 from arbitrage.model.opportunities import (
     Approved,
     EdgeBreakdown,
+    FxRate,
     Leg,
     LegChoice,
     Opportunity,
@@ -41,13 +42,14 @@ from arbitrage.model.opportunities import (
     Refused,
     Residual,
     Transfer,
+    Waterfall,
 )
 from arbitrage.model.orders import ClientOrderId, Fill, Order, OrderState, PlanId, TimeInForce
 from arbitrage.model.snapshots import SNAPSHOT_VERSION, Snapshot
 
 BINANCE, UPBIT = Venue("binance"), Venue("upbit")
 BTC, KRW, USDT = Asset("BTC"), Asset("KRW"), Asset("USDT")
-MARKETS = (("binance", "BTCUSDT"), ("upbit", "KRW-BTC"))
+MARKETS = (("binance", "BTCUSDT"), ("upbit", "KRW-BTC"), ("upbit", "KRW-USDT"))
 HUGE_E8 = 3 * 10**19
 """300 billion won: past 64 bits, signed or not."""
 
@@ -75,13 +77,31 @@ def leg(market: int = 0) -> Leg:
     )
 
 
+def won_leg() -> Leg:
+    """Return the leg that turns won back: 10 tether at 1,400 won, 0.05 % on top."""
+    return Leg(
+        market=2,
+        side=Side.BUY,
+        spent=Node(UPBIT, KRW),
+        received=Node(UPBIT, USDT),
+        quantity_e8=10 * E8,
+        price_limit_e8=1_401 * E8,
+        spent_e8=14_012 * E8,
+        received_e8=10 * E8,
+        fee_e8=7 * E8,
+        fee_asset=KRW,
+        top_price_e8=1_400 * E8,
+        age_ms=3,
+    )
+
+
 def opportunity(name: str = "o1", at_ns: int = 5) -> Opportunity:
     return Opportunity(
         id=name,
         at_ns=at_ns,
         cycle=7,
         name="KRW@upbit > BTC > USDT@binance > KRW",
-        legs=(leg(1), leg(0)),
+        legs=(leg(1), leg(0), won_leg()),
         transfers=(Transfer(Node(UPBIT, BTC), Node(BINANCE, BTC), 10**8, 3),),
         start=Node(UPBIT, KRW),
         amount_in_e8=HUGE_E8,
@@ -90,6 +110,7 @@ def opportunity(name: str = "o1", at_ns: int = 5) -> Opportunity:
         notional_e8=10**12,
         edge_ppm=150,
         breakdown=EdgeBreakdown(200, 50, 40, 10, 100),
+        fx=(FxRate(2, 1_399 * E8, 5 * E8, 1_400 * E8, 6 * E8, 3),),
     )
 
 
@@ -107,7 +128,9 @@ def one_of_each(tag: str = "1") -> tuple[Fact, ...]:
     """Return a plan's life and the operator's words: every kind of fact, in an order that can happen."""
     plan, first, second = PlanId(f"p{tag}"), ClientOrderId(f"c{tag}"), ClientOrderId(f"d{tag}")
     choice = PricedChoice(LegChoice.COMPLETE, 12, "", order(second, plan))
-    outcome = Outcome(plan, f"o{tag}", PlanState.RECOVERED, USDT, 100, -HUGE_E8, (Residual(BTC, -3, -9),), 10, 90)
+    steps = Waterfall(100, 10, -5, 2, -HUGE_E8 - 114, -HUGE_E8, 7)
+    left = (Residual(BTC, -3, -9),)
+    outcome = Outcome(plan, f"o{tag}", PlanState.RECOVERED, USDT, 100, -HUGE_E8, left, 10, 90, steps)
     return (
         Funded(1, UPBIT, KRW, HUGE_E8, "opening"),
         PlanOpened(10, plan, opportunity(f"o{tag}"), (order(first, plan),), 10_000),

@@ -106,14 +106,14 @@ def test_every_kind_of_fact_becomes_rows_that_fit_their_statements() -> None:
 
 
 def test_a_market_number_that_the_configuration_lost_has_no_symbol() -> None:
-    assert (SCOPE.symbol(1), SCOPE.symbol(2), SCOPE.symbol(-1)) == ("KRW-BTC", "", "")
+    assert (SCOPE.symbol(1), SCOPE.symbol(3), SCOPE.symbol(-1)) == ("KRW-BTC", "", "")
 
 
 def test_verdicts_logs_and_snapshots_fit_their_statements() -> None:
     for judged in (refused("a"), approved("b")):
-        assert len(judged_row(judged, 1)) == slots(sql.INSERT_OPPORTUNITY) == slots(sql.TAKE_OPPORTUNITY)
-    assert judged_row(refused("a"), 1)[-3:] == ("below_threshold", "edge 150 ppm under 200", None)
-    assert judged_row(approved("b"), 1)[-3:] == (None, "", None)
+        assert len(judged_row(judged, 1, SCOPE)) == slots(sql.INSERT_OPPORTUNITY) == slots(sql.TAKE_OPPORTUNITY)
+    assert judged_row(refused("a"), 1, SCOPE)[-3:] == ("below_threshold", "edge 150 ppm under 200", None)
+    assert judged_row(approved("b"), 1, SCOPE)[-3:] == (None, "", None)
     assert len(log_row(LogRow(1, "ERROR", "c", "t"), 1, 1)) == slots(sql.INSERT_LOG)
     full = SnapshotRows(snapshot(3), (PositionRow("upbit", "KRW", 1, 2),), {"a": 1.0}, msgspec.Raw(b"{}"))
     batch = rows_of_snapshot(full, 1)

@@ -43,6 +43,7 @@ def test_a_dry_run_names_every_step_and_does_nothing(tmp_path: Path) -> None:
     for words in (
         f"-m venv {prefix}/.venv", "systemd-sysusers", "systemd-tmpfiles --create", "/etc/systemd/system/arbitrage.service",
         "/etc/arbitrage/base.yaml", f"{prefix}/healthcheck.py", "/usr/local/bin/arbitrage-monitor",
+        "share/arbitrage/docs/RUNBOOK.md",
     ):
         assert any(words in step for step in steps), words
     assert all(step.startswith(("would: ", "systemd does not run here", "kept ")) for step in steps)

@@ -77,7 +77,7 @@ class House:
 
     async def _live(self) -> None:
         orders = Orders(
-            reload=lambda: self.loaded, is_quiet=True, beside=self._beside, environ=self._environ,
+            reload=lambda overrides=None: self.loaded, is_quiet=True, beside=self._beside, environ=self._environ,
             engine=self._parts.engine, prepare=self._parts.prepare,
         )  # fmt: skip
         try:

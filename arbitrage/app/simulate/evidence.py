@@ -14,6 +14,7 @@ import msgspec
 
 from arbitrage.execution.hedging import HEDGE_CYCLE
 from arbitrage.model.effects import Judged, Report
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import (
     AccountLinkDown,
     AccountLinkUp,
@@ -119,6 +120,7 @@ class Evidence:
         self.plans: dict[PlanId, PlanOpened] = {}
         self.closed: set[PlanId] = set()
         self.approved: set[str] = set()
+        self.episodes = 0
         """Opportunities that the guard approved, by id."""
         self.fills: dict[FillKey, Fill] = {}
         self.fills_repeated: list[Fill] = []
@@ -195,6 +197,11 @@ class Evidence:
     def on_judged(self, judged: Judged) -> None:
         if isinstance(judged.verdict, Approved):
             self.approved.add(judged.opportunity.id)
+
+    def on_episode(self, episode: Episode) -> None:
+        """Count openings; one names as taken only what was approved."""
+        assert self.approved.issuperset(episode.taken), "an episode names what was approved"
+        self.episodes += 1
 
     def on_report(self, report: Report) -> None:
         self.said[report.code] = report.text

@@ -22,6 +22,7 @@ from arbitrage.app.simulate.parts import Parts
 from arbitrage.app.simulate.party import MS_NS, S_NS, Crashed, Life
 from arbitrage.engine.engine import Engine
 from arbitrage.model.effects import Append, Judged, PlaceOrder, Report, VenueEffect
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import Command, CommandKind, Event, Reloaded, StoreReported, Wake
 from arbitrage.model.facts import Fact
 from arbitrage.model.instruments import Instrument, Venue
@@ -51,6 +52,8 @@ class Watch(Protocol):
     def on_facts(self, facts: Sequence[Fact]) -> None: ...
 
     def on_judged(self, judged: Judged) -> None: ...
+
+    def on_episode(self, episode: Episode) -> None: ...
 
     def on_report(self, report: Report) -> None: ...
 
@@ -279,6 +282,7 @@ class _Recorder:
         self.facts = watch.on_facts
         self.judged = watch.on_judged
         self.report = watch.on_report
+        self.episode = watch.on_episode
 
 
 class _Transport:

@@ -33,6 +33,7 @@ from arbitrage.app.simulate.parts import Parts
 from arbitrage.app.simulate.story import Story
 from arbitrage.app.simulate.twin import compare_twins
 from arbitrage.model.effects import Judged, Report
+from arbitrage.model.episodes import Episode
 from arbitrage.model.events import CommandKind, Event, Funded
 from arbitrage.model.facts import Fact, FillBooked, PlanOpened
 from arbitrage.model.money import PPM
@@ -426,6 +427,9 @@ class _Watch:
 
     def on_judged(self, judged: Judged) -> None:
         self._scene.evidence.on_judged(judged)
+
+    def on_episode(self, episode: Episode) -> None:
+        self._scene.evidence.on_episode(episode)
 
     def on_report(self, report: Report) -> None:
         scene = self._scene

@@ -20,9 +20,10 @@ from store_servers import reachable_folder
 
 from arbitrage.app.child import ACCOUNT_WORDS
 from arbitrage.app.control_client import NoAnswer, ask
-from arbitrage.app.control_words import Ask, Standing
+from arbitrage.app.control_words import Ask
 from arbitrage.execution.hedging import HEDGE_CYCLE
 from arbitrage.model.facts import PlanClosed, PlanOpened
+from arbitrage.ops.standing import Standing
 from arbitrage.store.embedded import Embedded
 
 ARMED = "arbitrage.daemon: armed"

@@ -19,7 +19,8 @@ from live_lab import LiveHouse
 from store_servers import fetch, reachable_folder
 
 from arbitrage.app.control_client import NoAnswer, ask
-from arbitrage.app.control_words import Ask, Standing
+from arbitrage.app.control_words import Ask
+from arbitrage.ops.standing import Standing
 from arbitrage.store.embedded import Embedded, postgres_of, redis_of
 from fences.wire import Wire
 

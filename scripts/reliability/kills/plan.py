@@ -54,7 +54,8 @@ class Kill:
 def plan(seed: int, kills: int, migrations: int) -> Iterator[Kill]:
     """Yield the deaths of one sweep: first of a new folder's own start, in each of its migrations, then by shuffled decks."""
     dice = random.Random(f"kills {seed}")
-    first = [(RANDOM, 1), *((DURING_MIGRATION, min(number, 2)) for number in range(1, migrations + 1))]
+    in_migrations = min(migrations, kills // 4)  # so that few kills still come to every other moment
+    first = [(RANDOM, 1), *((DURING_MIGRATION, min(number, 2)) for number in range(1, in_migrations + 1))]
     deck: list[tuple[str, int]] = []
     for number in range(1, kills + 1):
         if number % KILLS_PER_COMPARISON == 0:

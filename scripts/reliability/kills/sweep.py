@@ -16,8 +16,9 @@ from daemon_lab import Run, Venues, wait_until
 from live_lab import LiveHouse, processes_in
 
 from arbitrage.app.control_client import NoAnswer, ask
-from arbitrage.app.control_words import Ask, Standing
+from arbitrage.app.control_words import Ask
 from arbitrage.app.crash_points import VARIABLE
+from arbitrage.ops.standing import Standing
 from arbitrage.store.embedded import Embedded
 from arbitrage.store.migrations import migrations_dir, read_migrations
 from kills.plan import POINTS, RANDOM, Kill, plan
@@ -78,6 +79,12 @@ UNDO = {
         ALTER TABLE plans DROP COLUMN waterfall; ALTER TABLE fills DROP COLUMN fee_value_e8;
         DELETE FROM schema_migrations WHERE number = 4""",
     "0005_lease_beats.sql": "DROP TABLE lease_beats; DELETE FROM schema_migrations WHERE number = 5",
+    "0006_opportunity_ledger.sql": """
+        DROP TABLE episodes, plan_waterfalls, plan_rates; DROP INDEX plans_closed, plans_by_opportunity;
+        ALTER TABLE opportunities DROP COLUMN pair, DROP COLUMN venues, DROP COLUMN symbols, DROP COLUMN fx_depth_e8,
+        DROP COLUMN fx_fees_e8; DROP INDEX opportunities_taken; DELETE FROM schema_migrations WHERE number = 6""",
+    "0007_audit_log.sql": "DROP TABLE audit_log; DROP FUNCTION audit_log_stays; DELETE FROM schema_migrations WHERE number = 7",
+    "0008_people.sql": "DROP TABLE api_keys, users, people_version; DELETE FROM schema_migrations WHERE number = 8",
 }
 """How to make the database an older program's, by the newest migration; one that is not here dies in new folders only."""
 

@@ -1,0 +1,126 @@
+"""Turns templates and values into pages, and hands out the files they need. Reads the disk once, at the start; asks nobody.
+
+Templates are compiled when this is made, so that a page costs no file and no compiler while the daemon trades.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import Response
+
+from arbitrage.web.callers import Role
+from arbitrage.web.endpoints import Call
+from arbitrage.web.screen import figures
+from arbitrage.web.screen.overview import readable, tone_of
+
+HERE = Path(__file__).resolve().parent
+TEMPLATES, FILES = HERE / "pages", HERE / "static"
+PACKAGED = HERE / "vendor" / "node_modules" / "uplot" / "dist"
+"""Where npm's locked package lies once the set-up has installed it, in a wheel too; git does not hold it."""
+PLOTTER = ("uPlot.iife.min.js", "uPlot.min.css")
+MEDIA = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}
+SESSION = "arbitrage.session"
+"""Key of the ASGI scope under which the guard leaves the caller's session."""
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who looks at a page."""
+
+    name: str = ""
+    role: str = ""
+    csrf: str = ""
+    may_trade: bool = False
+    may_configure: bool = False
+
+
+class PageLink(msgspec.Struct, frozen=True):
+    """One page in the list of pages."""
+
+    path: str
+    title: str
+    role: Role = Role.VIEWER
+
+
+class Pages:
+    """All templates and files, in memory."""
+
+    def __init__(self, links: tuple[PageLink, ...] = (), packaged: Path = PACKAGED) -> None:
+        self._links = links
+        self.files = {path.name: path.read_bytes() for path in sorted(FILES.iterdir()) if path.suffix in MEDIA}
+        self.has_plots = all((packaged / name).is_file() for name in PLOTTER)
+        """Whether browsers can draw charts themselves; where not, they keep the server's pictures."""
+        if self.has_plots:
+            self.files |= {name: (packaged / name).read_bytes() for name in PLOTTER}
+        digest = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(self.files.items())))
+        self.version = digest.hexdigest()[:12]
+        loader = FileSystemLoader(TEMPLATES)
+        self._jinja = Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False, trim_blocks=True, lstrip_blocks=True
+        )
+        self._jinja.filters |= {
+            "at": _at,
+            "tone": _tone,
+            "readable": readable,
+            "moment": figures.moment,
+            "percent": figures.percent,
+            "cut": figures.cut,
+            "signed": figures.signed,
+            "cycle": figures.cycle,
+            "gain": tone_of,
+        }
+        for name in loader.list_templates():
+            self._jinja.get_template(name)
+
+    def page(self, call: Call, template: str, status: int = 200, **values: Any) -> Response:
+        """Draw a page for whoever asked."""
+        me = me_of(call)
+        role = call.caller.role or 0
+        links = [link for link in self._links if link.role <= role]
+        path = str(call.scope.get("path", ""))
+        static = f"/static/{self.version}"
+        text = self._jinja.get_template(template).render(me=me, pages=links, path=path, static=static, **values)
+        return Response(text, status, media_type="text/html")
+
+    def away(self, call: Call, why: str, status: int = 503) -> Response:
+        """Draw the page that says why there is nothing else to show."""
+        return self.page(call, "away.html", status, why=why, problem_status=status)
+
+    def file(self, version: str, name: str) -> Response | None:
+        """Return a file; None where there is none. One that is asked for under another version may not be kept."""
+        content = self.files.get(name)
+        if content is None:
+            return None
+        headers = FOR_EVER if version == self.version else {"cache-control": "no-cache"}
+        return Response(content, headers=headers, media_type=MEDIA[Path(name).suffix])
+
+
+def me_of(call: Call) -> Me:
+    """Say who looks, what they may, and the token that their forms carry."""
+    caller, session = call.caller, call.scope.get(SESSION)
+    if caller.role is None:
+        return Me()
+    return Me(
+        name=caller.name,
+        role=caller.role.word,
+        csrf=session.csrf_token if session is not None else "",
+        may_trade=caller.role >= Role.OPERATOR,
+        may_configure=caller.role >= Role.ADMIN,
+    )
+
+
+def _at(value: Any, path: str) -> Any:
+    """Return the field at a dotted path; nothing where there is none, as in a row that is only a pattern."""
+    for name in path.split(".") if path else ():
+        value = getattr(value, name, None)
+    return "" if value is None else value
+
+
+def _tone(value: Any, path: str) -> Any:
+    """Return the tone that stands beside a text."""
+    return _at(value, path.removesuffix("text") + "tone") if path.endswith(".text") else ""
