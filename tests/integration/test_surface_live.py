@@ -269,7 +269,7 @@ def test_one_caller_does_not_take_every_place_of_the_followers(house: SurfaceHou
     refused = Follower(house, "happening")
     assert "200 OK" not in refused.until("503 Service Unavailable")
     other = Follower(house, "happening", key=house.new_key("viewer"))
-    assert "503" not in other.until("200 OK")
+    assert "503 Service" not in other.until("200 OK")
     for follower in (*held, refused, other):
         follower.close()
 
