@@ -58,14 +58,14 @@ class Resync(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """An opportunity and the guard's verdict, for the record (not needed to restore)."""
 
     opportunity: Opportunity
     verdict: Verdict
 
 
-class EpisodeNoted(msgspec.Struct, frozen=True):
+class EpisodeNoted(msgspec.Struct, frozen=True, gc=False):
     """An opening of a cycle as it stands now, for the record: when it is over, and now and then while it lasts."""
 
     episode: Episode

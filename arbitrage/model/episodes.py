@@ -25,7 +25,7 @@ class EpisodeState(enum.Enum):
     """Nobody looked any more: the process ended."""
 
 
-class FollowUp(msgspec.Struct, frozen=True):
+class FollowUp(msgspec.Struct, frozen=True, gc=False):
     """What the same cycle at no more than the same size would have paid later, on the books of then."""
 
     delay_ms: int
@@ -41,7 +41,7 @@ class FollowUp(msgspec.Struct, frozen=True):
         assert (self.net_e8 is None) == bool(self.reason), "an answer or a reason"
 
 
-class Episode(msgspec.Struct, frozen=True):
+class Episode(msgspec.Struct, frozen=True, gc=False):
     """One opening, as far as it is known at `noted_at_ns`; a later note of the same id replaces it."""
 
     id: str

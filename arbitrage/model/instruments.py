@@ -13,7 +13,7 @@ Venue = NewType("Venue", str)
 """A venue's configured name, such as `binance` or `upbit`."""
 
 
-class Node(msgspec.Struct, frozen=True, order=True):
+class Node(msgspec.Struct, frozen=True, gc=False, order=True):
     """Where inventory sits: one asset at one venue."""
 
     venue: Venue

@@ -19,7 +19,7 @@ class FxPolicy(enum.Enum):
     """The leg is priced at its executable book but not traded: the proceeds stay as exposure under their own limit."""
 
 
-class Leg(msgspec.Struct, frozen=True):
+class Leg(msgspec.Struct, frozen=True, gc=False):
     """One market of a cycle, sized by walking its book. Amounts are in 1e-8 of the named asset."""
 
     market: int
@@ -42,7 +42,7 @@ class Leg(msgspec.Struct, frozen=True):
     is_carried: bool = False
 
 
-class Transfer(msgspec.Struct, frozen=True):
+class Transfer(msgspec.Struct, frozen=True, gc=False):
     """One asset moved between venues from own inventory, with what it costs to rebalance later."""
 
     source: Node
@@ -52,7 +52,7 @@ class Transfer(msgspec.Struct, frozen=True):
     """In the moved asset, rounded up."""
 
 
-class FxRate(msgspec.Struct, frozen=True):
+class FxRate(msgspec.Struct, frozen=True, gc=False):
     """The executable top of the book that priced a fiat: the rate used, with its depth and age."""
 
     market: int
@@ -63,7 +63,7 @@ class FxRate(msgspec.Struct, frozen=True):
     age_ms: int
 
 
-class EdgeBreakdown(msgspec.Struct, frozen=True):
+class EdgeBreakdown(msgspec.Struct, frozen=True, gc=False):
     """Expected edge taken apart, in 1e-8 of the reporting asset; `top_of_book - depth - fees - transfers == net` exactly."""
 
     top_of_book_e8: int
@@ -77,7 +77,7 @@ class EdgeBreakdown(msgspec.Struct, frozen=True):
         assert self.top_of_book_e8 - costs_e8 == self.net_e8, "the breakdown sums to net"
 
 
-class Opportunity(msgspec.Struct, frozen=True):
+class Opportunity(msgspec.Struct, frozen=True, gc=False):
     """A cycle whose output exceeds its input after every cost, sized exactly, with the age of every market used."""
 
     id: str
@@ -146,14 +146,14 @@ class Refusal(enum.Enum):
     """The detector's time budget ran out before this survivor was sized."""
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class Refused(msgspec.Struct, frozen=True, gc=False, tag="refused"):
     """No, and why. `detail` names the limit and the value in words."""
 
     reason: Refusal
     detail: str
 
 
-class Approved(msgspec.Struct, frozen=True, tag="approved"):
+class Approved(msgspec.Struct, frozen=True, gc=False, tag="approved"):
     """The only thing that can become orders. Constructed by `risk.guard` alone; a house test holds that."""
 
     opportunity: Opportunity
@@ -170,7 +170,7 @@ class LegChoice(enum.Enum):
     HOLD = "hold"
 
 
-class PricedChoice(msgspec.Struct, frozen=True):
+class PricedChoice(msgspec.Struct, frozen=True, gc=False):
     """One of the governor's alternatives with its price in the reporting asset, or the reason it is not allowed."""
 
     choice: LegChoice
@@ -197,7 +197,7 @@ class PlanState(enum.Enum):
         return self not in (PlanState.WORKING, PlanState.GOVERNED)
 
 
-class Residual(msgspec.Struct, frozen=True):
+class Residual(msgspec.Struct, frozen=True, gc=False):
     """What an arbitrage left behind in one asset, signed, with its value at the executable book when it closed."""
 
     asset: Asset
@@ -207,7 +207,7 @@ class Residual(msgspec.Struct, frozen=True):
     """Why `value_e8` is 0 although the amount is not: no executable book could price it."""
 
 
-class Waterfall(msgspec.Struct, frozen=True, omit_defaults=True):
+class Waterfall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """From the profit that was expected to the one that was realised, in 1e-8 of the reporting asset; the steps sum exactly.
 
     A step is positive where it was better than expected.
@@ -234,7 +234,7 @@ class Waterfall(msgspec.Struct, frozen=True, omit_defaults=True):
         assert self.expected_e8 + steps_e8 == self.realised_e8, "a waterfall ends where it says"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How an arbitrage ended: realised profit in the reporting asset, residuals, and what was expected."""
 
     plan_id: PlanId

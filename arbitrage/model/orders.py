@@ -38,7 +38,7 @@ class TimeInForce(enum.Enum):
     GTC = "gtc"
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """One limit order as it is sent. Immutable: what happens to it arrives as events."""
 
     client_order_id: ClientOrderId
@@ -57,7 +57,7 @@ class Order(msgspec.Struct, frozen=True):
         assert self.price_e8 > 0 and self.quantity_e8 > 0, "an order has a price and a quantity"
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One execution as the venue booked it. `quote_e8` is the venue's own total for it, never recomputed later."""
 
     venue: Venue

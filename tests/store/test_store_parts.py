@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import tempfile
 import typing
@@ -149,3 +150,12 @@ def test_a_user_passes_a_folder_by_the_bits_that_apply_to_it(mode: int, passing:
         outer.chmod(mode)
         assert [user for user, run_as in users.items() if can_traverse(outer / "inner", run_as)] == passing.split()
         outer.chmod(0o700)
+
+
+def test_verdicts_that_wait_by_the_thousand_are_nothing_to_the_garbage_collector() -> None:
+    """Each was ten objects that it looked at; 50,000 of them held the loop for 0.4 s a collection."""
+    gc.collect()
+    before = len(gc.get_objects())
+    kept = [approved(f"a{number}") for number in range(500)] + [refused(f"r{number}", number) for number in range(500)]
+    gc.collect()
+    assert len(gc.get_objects()) - before < len(kept) / 10
