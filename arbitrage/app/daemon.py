@@ -23,7 +23,7 @@ from arbitrage.app.operator import Operator
 from arbitrage.app.running import Running
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.app.surface import surface_of
-from arbitrage.model.events import AccountLinkDown, FaultKind, FeedFault, LinkUp, Wake
+from arbitrage.model.events import AccountLinkDown, FaultKind, FeedFault, FollowUpsDue, LinkUp, Wake
 from arbitrage.model.instruments import Venue
 from arbitrage.ops.config import Read
 from arbitrage.ops.loop_lag import sample_loop_lag
@@ -31,6 +31,8 @@ from arbitrage.venues.wiring import VenueEvent
 
 logger = logging.getLogger("arbitrage.daemon")
 WAKE_S = 0.1
+FOLLOW_UP_LOOK_S = 0.02
+"""So late, at most, refused opportunities are priced again on an idle loop."""
 SETTLE_LOOKS, SETTLE_LOOK_S = 300, 0.01
 """On a stop, arbitrages under way get 3 s to end before the snapshot: orders are answered, and a naked leg is governed."""
 LEFT_SHOWN_MAX = 10
@@ -87,6 +89,7 @@ class Daemon:
             self.supervisor.spawn(f"session {name}", session.run())
         self.supervisor.spawn("transport", self._transport.run())
         self.supervisor.spawn("wake", self._wake())
+        self.supervisor.spawn("follow-ups", self._follow_up())
         self.supervisor.spawn("housekeeping", self._housekeeping.run())
         if self._housekeeping.alerting is not None:
             self.supervisor.spawn("backup watch", self._housekeeping.alerting.watch_backups())
@@ -147,6 +150,13 @@ class Daemon:
                 self._connections.note_holds()
             self.running.door.feed([Wake(now_ns)])
             self._connections.note_bans()
+
+    async def _follow_up(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_UP_LOOK_S)
+            now_ns = self.running.clock()
+            if now_ns >= self.running.engine.episodes.due_ns:
+                self.running.door.feed([FollowUpsDue(now_ns)])
 
     async def _close(self) -> int:
         """Let orders in flight be answered, snapshot, stop the tasks, close the stores; return the exit status."""

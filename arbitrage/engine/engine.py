@@ -40,6 +40,7 @@ from arbitrage.model.events import (
     Event,
     FeedFault,
     FeesRead,
+    FollowUpsDue,
     Funded,
     InstrumentsRead,
     LinkAlive,
@@ -127,9 +128,8 @@ class Engine:
         self.judge.held_back = self._held_back
         self._held_until_ns: dict[Venue, int] = {}
         self._note_links()
-        self._history = History()
-        self.tally, self.opportunities = self._history.tally, self._history.opportunities
-        self.outcomes = self._history.outcomes
+        self._history = history = History()
+        self.tally, self.opportunities, self.outcomes = history.tally, history.opportunities, history.outcomes
         self._instruments_version = -1
         apply = self.board.apply
         self._handlers: dict[type, Callable[[Any], Sequence[Effect]]] = {
@@ -143,6 +143,7 @@ class Engine:
             OrdersHeld: self._on_orders_held,
             Decide: self._decide,
             Wake: self._wake,
+            FollowUpsDue: lambda event: self.episodes.follow(self.detector, event.at_ns),
             Command: self._on_command,
             Funded: self._on_funded,
             Reloaded: self._on_reloaded,
@@ -167,9 +168,9 @@ class Engine:
             self.quotes.rebuild()
         self.tally.decisions += 1
         found = self.detector.detect(board, self.quotes.free_e8, changed, event.at_ns)
-        touched = tuple(changed) if self.episodes.is_busy else ()
+        touched = tuple(changed)
         changed.clear()
-        if not found and not self.detector.gaining and not self.episodes.is_busy:
+        if not found and not self.detector.gaining and not self.episodes.concerns(touched):
             return NOTHING
         effects: list[Effect] = []
         for item in found:

@@ -1,9 +1,9 @@
 """Groups what the detector finds into episodes, one for every opening of a cycle, and follows up refused ones. Decides nothing.
 
 An episode opens with the first decision in which its cycle passes the screen and ends with the first change of one of its
-markets after which it does not. Nothing here runs while no cycle gains, none is open and no follow-up is due. The first
-opportunity of an episode, where it was refused, is priced again after FOLLOW_UP_DELAYS_MS, at the first decision without an
-entry or the first wake at which that is due; so that an answer comes a little late, and says when.
+markets after which it does not. Nothing here runs in a decision while no cycle gains and no market of an open one changed.
+The first opportunity of an episode, where it was refused, is priced again after FOLLOW_UP_DELAYS_MS: at a wake, or before that
+where the clock's owner watches `due_ns`, and never in a decision. So an answer comes a little late, and says when.
 
 Nothing of it is durable state: what is open when a process ends is noted as it stood last (`finish`).
 """
@@ -31,11 +31,11 @@ FOLLOW_UPS_MAX = 32
 
 So at most 64 of them in a second are followed, and pricing them again takes at most about 2.5 % of the loop.
 """
-FOLLOW_UPS_PER_DECISION_MAX = 2
-FOLLOW_UPS_PER_WAKE_MAX = 16
+FOLLOW_UPS_PER_STEP_MAX = 16
 """Follow-ups priced in one step, about 0.1 ms each; the others are due in the next."""
 TAKEN_NAMED_MAX = 20
 """Opportunities of one episode that are named as taken; all are counted."""
+NEVER_NS = 2**63 - 1
 NOTE_INTERVAL_NS = 60_000 * MS_NS
 """How often an episode that lasts is noted."""
 
@@ -102,12 +102,13 @@ class Episodes:
         self._by_market: dict[int, set[int]] = {}
         self._due: tuple[deque[_Opening], ...] = tuple(deque() for _ in FOLLOW_UP_DELAYS_MS)
         """By delay: who is to be priced again, in the order in which that is due."""
+        self.due_ns = NEVER_NS
+        """When the next of them is."""
         self._next_note_ns = 0
 
-    @property
-    def is_busy(self) -> bool:
-        """Say whether a decision that finds nothing matters: it may end an episode, or price one again."""
-        return bool(self._open or self._due[-1])
+    def concerns(self, touched: Collection[int]) -> bool:
+        """Say whether a decision that finds nothing may end an episode. On the hot path."""
+        return not self._by_market.keys().isdisjoint(touched)
 
     @property
     def open_count(self) -> int:
@@ -126,19 +127,17 @@ class Episodes:
         for cycle, reason in finder.unsized.items() if gaining else ():
             if cycle in self._open:
                 self._open[cycle].refuse(reason.value)
-        is_entered = False
         for each in judged:
-            is_entered |= not isinstance(each.verdict, Refused)
             if each.opportunity.cycle in self._open:
                 self._judged(self._open[each.opportunity.cycle], each)
         for cycle in self._ended(touched, gaining):
             notes += self._end(self._open[cycle], EpisodeState.GONE, now_ns)
         assert len(self._open) <= OPEN_MAX, "open episodes are bounded"
-        return notes if is_entered else notes + self.follow(now_ns, FOLLOW_UPS_PER_DECISION_MAX)
+        return notes
 
     def woken(self, finder: Finder, now_ns: int) -> list[EpisodeNoted]:
         """Price again what is due, and note what lasts."""
-        notes = self._renew(finder, now_ns) + self.follow(now_ns, FOLLOW_UPS_PER_WAKE_MAX)
+        notes = self.follow(finder, now_ns)
         if self._open and now_ns >= self._next_note_ns:
             self._next_note_ns = now_ns + NOTE_INTERVAL_NS // 60
             for opening in self._open.values():
@@ -151,13 +150,13 @@ class Episodes:
         """End everything as it stands, for a process that ends: nobody looks any more."""
         return self._end_all(EpisodeState.STOPPED, "nobody looked any more", now_ns)
 
-    def follow(self, now_ns: int, count_max: int) -> list[EpisodeNoted]:
-        """Price again what is due, at most so many."""
-        notes: list[EpisodeNoted] = []
+    def follow(self, finder: Finder, now_ns: int) -> list[EpisodeNoted]:
+        """Price again what is due."""
+        notes = self._renew(finder, now_ns)
         done = 0
         for position, delay_ms in enumerate(FOLLOW_UP_DELAYS_MS):
             queue = self._due[position]
-            while queue and done < count_max:
+            while queue and done < FOLLOW_UPS_PER_STEP_MAX:
                 opening = queue[0]
                 first = opening.first
                 assert first is not None, "an opportunity is followed"
@@ -168,6 +167,7 @@ class Episodes:
                 done += 1
                 if position + 1 == len(FOLLOW_UP_DELAYS_MS):
                     notes += self._followed(opening, now_ns)
+        self._reckon_due()
         return notes
 
     # -- what happens to one --------------------------------------------------------------------------------------
@@ -211,6 +211,13 @@ class Episodes:
         opening.is_followed = True
         for queue in self._due:
             queue.append(opening)
+        self._reckon_due()
+
+    def _reckon_due(self) -> None:
+        """Find out when the next follow-up is due: the first of each queue is that queue's next."""
+        firsts = [(queue[0].first, delay_ms) for delay_ms, queue in zip(FOLLOW_UP_DELAYS_MS, self._due, strict=True) if queue]
+        self.due_ns = min((first.at_ns + delay_ms * MS_NS for first, delay_ms in firsts if first is not None), default=NEVER_NS)
+        assert self.due_ns > 0, "a follow-up has its time"
 
     def _answered(self, opening: _Opening, answer: FollowUp) -> None:
         opening.follow_ups.append(answer)
@@ -258,6 +265,7 @@ class Episodes:
             for opening in queue:
                 self._answered(opening, FollowUp(delay_ms, now_ns, None, why))
             queue.clear()
+        self._reckon_due()
         for opening in waiting.values():
             notes += self._followed(opening, now_ns)
         for opening in tuple(self._open.values()):

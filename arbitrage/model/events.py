@@ -355,6 +355,12 @@ class Wake(msgspec.Struct, frozen=True):
     at_ns: int
 
 
+class FollowUpsDue(msgspec.Struct, frozen=True):
+    """Refused opportunities are to be priced again. Comes by itself between wakes, so that no decision waits for it."""
+
+    at_ns: int
+
+
 class Decide(msgspec.Struct, frozen=True):
     """The socket is drained: look at every market that changed, once."""
 
@@ -365,5 +371,5 @@ MarketEvent = BookDiff | BookSnapshot | BookFull | TopOfBook | TradePrint
 FeedEvent = MarketEvent | LinkUp | LinkDown | LinkAlive | FeedFault | ClockMeasured | InstrumentsRead
 OrderEvent = OrderAccepted | OrderFilled | OrderEnded | OrderUnanswered | OrderAbsent
 AccountEvent = AccountRead | AccountLinkUp | AccountLinkDown | FeesRead | WalletsRead | MarketClosed | OrdersHeld
-ControlEvent = StoreReported | Funded | Command | Reloaded | DifferenceFound | Wake | Decide
+ControlEvent = StoreReported | Funded | Command | Reloaded | DifferenceFound | Wake | FollowUpsDue | Decide
 Event = FeedEvent | OrderEvent | AccountEvent | ControlEvent
