@@ -35,9 +35,9 @@ from arbitrage.model.opportunities import VenueHealth
 from arbitrage.model.settings import MarketDataSettings
 
 COUNTED = (
-    "gaps", "resyncs", "compared", "equal", "crossed", "implausible", "old", "snapshots_too_old", "snapshots_unused",
-    "diffs_forgotten", "tickers_forgotten", "frames_after_link_down", "trades_compared", "unsorted_pictures", "sweeps",
-    "refills", "merges", "misrouted", "unknown_links",
+    "gaps", "resyncs", "compared", "equal", "crossed", "implausible", "old", "damaged_ids", "snapshots_too_old",
+    "snapshots_unused", "diffs_forgotten", "tickers_forgotten", "frames_after_link_down", "trades_compared",
+    "unsorted_pictures", "sweeps", "refills", "merges", "misrouted", "unknown_links",
 )  # fmt: skip
 """Counters that exist from the start, beside one per `FaultKind`."""
 

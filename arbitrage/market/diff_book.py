@@ -164,6 +164,8 @@ class DiffBook(Book):
         if self.flaw is Doubt.LINK_DOWN:
             return self._count("frames_after_link_down")
         assert self.last_id == NEVER, "a book in sync applies at once"
+        if diff.first_id > diff.last_id:
+            return self._count("damaged_ids")  # as the first buffered it would make every snapshot too old
         self._buffer.append(diff)
         if len(self._buffer) > BUFFERED_DIFFS_MAX:
             del self._buffer[0]
@@ -195,9 +197,11 @@ class DiffBook(Book):
         self._clear_touch()
 
     def _restart(self, flaw: Doubt, reason: str, first: BookDiff | None) -> Sequence[Effect]:
-        """Throw the book away, keep the update that showed the trouble as the first buffered one, ask for a snapshot."""
+        """Throw the book away, buffer the update that showed the trouble, ask for a snapshot."""
         self._empty(flaw)
-        self._buffer = [] if first is None else [first]
+        self._buffer = []
+        if first is not None:
+            self._buffered(first)
         assert self.best_bid == self.best_ask == 0.0, "unusable within the same message"
         return self._ask(reason)
 

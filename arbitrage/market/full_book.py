@@ -20,6 +20,9 @@ from arbitrage.model.settings import MarketDataSettings
 
 OLDER_PICTURES_MAX = 50
 """So many older pictures in a row mean that the venue set its clock back, not that they are late."""
+LATE_MS_MAX = 10_000
+FAR_OLDER_PICTURES_MAX = 3
+"""None is later than that: so many in a row mean that the one shown bore a wrong time, which would freeze a quiet market."""
 CONTRADICTIONS_STICK = 3
 """Trades in a row that contradict the book before a newer picture alone no longer clears it."""
 
@@ -159,7 +162,8 @@ class FullBook(Book):
             return NOTHING
         self.counters["old"] += 1
         self._older_pictures += 1
-        if self._older_pictures < OLDER_PICTURES_MAX:
+        is_far = self._not_before_ms - picture.venue_ms > LATE_MS_MAX
+        if self._older_pictures < (FAR_OLDER_PICTURES_MAX if is_far else OLDER_PICTURES_MAX):
             return NOTHING
         text = f"venue time went back from {self._not_before_ms} to {picture.venue_ms} and stayed there"
         self._not_before_ms = picture.venue_ms

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
+from arbitrage.market.board import COUNTED
 from arbitrage.market.diff_book import DiffBook
 from arbitrage.market.full_book import FullBook
 from arbitrage.model.effects import Effect, Report, Resync
@@ -21,11 +21,11 @@ BINANCE, UPBIT = Venue("binance"), Venue("upbit")
 
 
 def diff_book(settings: MarketDataSettings = SETTINGS) -> DiffBook:
-    return DiffBook(0, settings, Counter())
+    return DiffBook(0, settings, dict.fromkeys(COUNTED, 0))
 
 
 def full_book(settings: MarketDataSettings = SETTINGS) -> FullBook:
-    return FullBook(0, settings, Counter())
+    return FullBook(0, settings, dict.fromkeys(COUNTED, 0))
 
 
 def diff(
