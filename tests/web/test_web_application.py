@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbitrage.model.settings import WebSettings
 from arbitrage.store.audit import AuditDraft
+from arbitrage.web.api import record_endpoints
 from arbitrage.web.application import Application, build, closed_guard
 from arbitrage.web.callers import Caller, How, Role
 from arbitrage.web.endpoints import CALLER, Answer, Call, Endpoint
@@ -305,3 +307,18 @@ def test_what_is_no_http_is_left_alone() -> None:
 
     asyncio.run(house.application({"type": "lifespan"}, nothing, send))
     assert said == []
+
+
+def test_what_is_written_while_the_audit_log_is_read_still_counts_as_waiting() -> None:
+    """Or a line would be neither among those that are shown nor among those that wait."""
+
+    class Late:
+        waiting = 1
+
+        async def audit(self, _wanted: object) -> tuple[object, ...]:
+            self.waiting = 0
+            return ()
+
+    late = Late()
+    call = SimpleNamespace(query=record_endpoints.AuditQuery(), ports=SimpleNamespace(records=late, audit=late))
+    assert asyncio.run(record_endpoints.audit(cast(Any, call))) == record_endpoints.AuditLines(1, ())

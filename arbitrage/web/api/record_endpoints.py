@@ -234,11 +234,11 @@ async def logs(call: Call) -> Answer:
 
 async def audit(call: Call) -> Answer:
     """Answer the audit log."""
-    wanted = call.query
+    wanted, waiting = call.query, call.ports.audit.waiting  # asked first: what is written meanwhile is not among the lines
     found = await call.ports.records.audit(
         Wanted(limit=wanted.limit, before_ns=wanted.before_ns, since_ns=wanted.since_ns, text=wanted.text, actor=wanted.actor)
     )
-    return away(found) if isinstance(found, Away) else AuditLines(call.ports.audit.waiting, found)
+    return away(found) if isinstance(found, Away) else AuditLines(waiting, found)
 
 
 async def reports(call: Call) -> Answer:
