@@ -60,6 +60,7 @@ class Line:
 
     def __init__(self, wire: Wire, path: str, client: Client) -> None:
         self.path = path
+        self.life = wire.life
         self.is_frozen = False
         """Half open: nothing moves any more, and nobody is told."""
         self.has_ended = False
@@ -195,7 +196,8 @@ class Wire:
         """How far the client's clock was once set ahead: the end of a ban that it wrote down came so much sooner."""
         self._banned_until_ns = 0
         self._paths: set[str] = set()
-        self._life = 0
+        self.life = 0
+        """Grows with each client that is lost."""
         faults.listen(self._on_act)
         self._dice = world.dice(f"wire {venue}")
         self._latency_ns = self._dice.choice((2, 8, 25, 60)) * MS_NS
@@ -209,7 +211,7 @@ class Wire:
     def ask(self, request: Request, heard: Heard) -> None:
         """Send one request over REST."""
         self.on_leave(f"{request.method} {request.target}", request.body)
-        self.world.at(self.arrival_ns(), partial(self._arrive, _Asked(request, heard, self._life)))
+        self.world.at(self.arrival_ns(), partial(self._arrive, _Asked(request, heard, self.life)))
 
     def open(self, request: Request, client: Client) -> Line:
         """Begin to open a connection; the client is told how it went, or nothing where nothing ever comes."""
@@ -221,7 +223,7 @@ class Wire:
 
     def forget_client(self, *, knows_ban: bool) -> None:
         """Lose the client: its connections end, and what it was told is forgotten, but for a ban that it wrote down."""
-        self._life += 1
+        self.life += 1
         self.told_ns = self.told_ns if knows_ban else None
         for line in tuple(self.lines):
             line.hang_up()
@@ -268,8 +270,8 @@ class Wire:
             self._banned_until_ns = self.world.now_ns + int(fault.for_s * 1e9) if is_begin else 0
 
     def _accept(self, request: Request, line: Line) -> None:
-        if line.has_ended:
-            return
+        if line.has_ended or line.life != self.life:
+            return  # a client that is dead hears no refusal, and so of no ban
         fault = self.faults.take(f"connect {request.path}")
         kind = None if fault is None else fault.kind
         if kind in (Kind.LOST, Kind.HALF_OPEN):
@@ -308,7 +310,7 @@ class Wire:
             late_ms, response = self.server.answer_ms_max, self.server.refuse(GAVE_UP)
         answer = None if kind is Kind.CUT else self._dated(response)
         arrival_ns = self.arrival_ns() + late_ms * MS_NS
-        if answer is not None and asked.life == self._life:
+        if answer is not None and asked.life == self.life:
             self.tell_ban(arrival_ns, answer.status)
         self.world.at(arrival_ns, partial(asked.heard, answer))
 
