@@ -29,17 +29,18 @@ WHOLE_PROCESS = {
     "surface": ("test_surface_*.py",),
     "browser": ("test_browser*.py",),
     "alerts": ("test_alert_daemon.py", "test_monitor_daemon.py"),
+    "storms": ("test_*_unknown_outcomes.py",),
 }
-"""Jobs out of `tests/integration` that start whole processes; the job `integration` is the rest of it."""
+"""Jobs out of `tests/integration` that start whole processes or live through many seeds; the job `integration` is the rest."""
 OUTER_JOBS = (
     "house", "venues", "sim", "store", "ops", "web", "app", "systemd", "bench", "pains", "simulate", "deploy", "integration",
     *WHOLE_PROCESS,
 )  # fmt: skip
 UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench", "deploy")
-"""Jobs whose coverage is not taken: they hold what the daemon promises, in real time, and tracing would slow it down."""
+"""Jobs whose coverage is not taken: what they hold, they hold in real time or over many seeds, and tracing slows that down."""
 LONGEST = (
     "daemon", "commands", "integration", "kills", "simulate", "surface", "browser", "alerts", "fencing", "faults", "backup",
-    "sim", "strategy", "venues", "pains",
+    "storms", "sim", "strategy", "venues", "pains",
 )  # fmt: skip
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
@@ -61,10 +62,10 @@ def paths(job: str) -> list[str]:
 
 
 def measured(folder: str, source: str, data_file: pathlib.Path) -> subprocess.CompletedProcess[str]:
-    """Run one job, under branch coverage of `source`, subprocesses included, where it is measured."""
+    """Run one job, under branch coverage of `source` in its own process, where it is measured."""
     config = data_file.with_suffix(".ini")
     config.write_text(
-        f"[run]\nbranch = true\nparallel = true\nsource = {source}\ndata_file = {data_file}\npatch = subprocess\n"
+        f"[run]\nbranch = true\nparallel = true\nsource = {source}\ndata_file = {data_file}\n"
         "[report]\nexclude_also =\n    if TYPE_CHECKING:\n    assert_never\n    \\.\\.\\.$\n"
     )
     tracing = [] if folder in UNMEASURED else ["-m", "coverage", "run", f"--rcfile={config}"]
@@ -101,7 +102,8 @@ def run_job(folder: str, work: pathlib.Path) -> tuple[str, bool, dict[str, int],
     try:
         run = measured(folder, f"arbitrage/{folder}" if is_pure else "arbitrage", data_file)
     except subprocess.TimeoutExpired as late:
-        return folder, False, {"failed": 1}, f"{folder}: no end within {late.timeout:.0f} s"
+        shown = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else str(late.stdout)
+        return folder, False, {"failed": 1}, f"{folder}: no end within {late.timeout:.0f} s\n{ends_of(shown, 12_000)}"
     lines = run.stdout.strip().splitlines()
     counts = {
         word.rstrip("s") if word.startswith("error") else word: int(n) for n, word in COUNTS.findall(lines[-1] if lines else "")

@@ -34,6 +34,8 @@ SLACK = {"heap_bytes": 400_000, "nodes": 150, "listeners": 5}
 WARM_SHARE = 0.1
 """Of what a page is to take in: it comes before the first sample, while scripts are compiled and rows made."""
 COMPRESSED_PERIOD_S, COMPRESSED_FASTER = 0.002, 600.0
+REST_S, REST_LIMIT_S = 0.1, 30.0
+"""A page that took nothing in for so long, and asks nothing, is at rest."""
 LIMIT_S = 300.0
 """In which a compressed hour passes, or has failed."""
 SERVE_MS_MAX, DRAW_MS_MAX = 100.0, 100.0
@@ -41,7 +43,7 @@ LOOKS = 15
 
 
 class Sample(NamedTuple):
-    """What a page holds after a forced garbage collection."""
+    """What a page at rest holds after a forced garbage collection."""
 
     heard: int
     heap_bytes: int
@@ -54,6 +56,7 @@ class Watch:
 
     def __init__(self, house: StageHouse, path: str, *, faster: float, planted: str = "") -> None:
         self.path = path
+        self._house = house
         self.samples: list[Sample] = []
         self.browser = watched(house, path, faster=faster, planted=planted)
         self.browser.cdp("Performance.enable")
@@ -65,7 +68,25 @@ class Watch:
         return int(self.browser.script("return window.heard"))
 
     def sample(self) -> None:
-        """Look at what it holds."""
+        """Look at what it holds, once it has come to rest: on a slow machine much that comes waits in the heap to be read."""
+        self._house.is_held = True
+        try:
+            self.browser.script("window.held = true")
+            self._rest()
+            self._look()
+            self.browser.script("window.held = false")
+        finally:
+            self._house.is_held = False
+
+    def _rest(self) -> None:
+        """Wait until it asks nothing and hears nothing."""
+        until, before = time.monotonic() + REST_LIMIT_S, (-1, -1)
+        while before != (now := (self.heard, int(self.browser.script("return window.asking")))) or now[1]:
+            assert time.monotonic() < until, f"{self.path} does not come to rest in {REST_LIMIT_S} s"
+            before = now
+            time.sleep(REST_S)
+
+    def _look(self) -> None:
         browser = self.browser
         browser.driver.get_log("performance")  # what gathers there is the driver's, not the page's
         for _ in range(2):  # what the first one lets go, such as a row's own figures, the second takes

@@ -87,7 +87,7 @@ class Run:
 
     def __init__(self, house: House, words: tuple[str, ...], environ: dict[str, str]) -> None:
         self._house = house
-        self.printed = house.folder / f"printed-{len(house.runs)}.txt"
+        self.printed = house.prints / f"printed-{len(house.runs)}.txt"
         self.began_s = time.monotonic()
         with self.printed.open("wb") as out:
             self.process = subprocess.Popen(
@@ -127,7 +127,8 @@ class House:
     """A data folder with its configuration and every run on it."""
 
     def __init__(self, folder: Path, venues: Venues, **environ: str) -> None:
-        self.folder = folder
+        self.folder = self.prints = folder
+        """Where the data is, and where what is printed goes; a disk that a test fills takes no line down."""
         self.venues = venues
         self.config = folder / "config"
         self.log_file = folder / "logs" / "arbitrage_development.log"

@@ -25,6 +25,7 @@ from web_stage import E8, NOW_NS, SECOND_NS, Stage, opportunity, outcome, spread
 from arbitrage.engine.views import EngineView
 from arbitrage.model.opportunities import FxRate
 from arbitrage.model.settings import WebSettings
+from arbitrage.ops.alerts.nouns import OfficeStanding
 from arbitrage.web.access.sessions import Session
 from arbitrage.web.application import CALLER, build
 from arbitrage.web.callers import Caller, How, Role
@@ -41,25 +42,34 @@ ANEW, PICTURES_KEPT = 10, 50
 """Every tenth picture is drawn anew; the others are earlier ones, as a browser takes more than this house draws."""
 FASTER = """(() => {
   const later = window.setTimeout;
-  window.setTimeout = (work, ms, ...more) => later(work, ms / %s, ...more);
+  window.setTimeout = (work, ms, ...more) => later(function due() { window.held ? later(due, 5) : work(...more); }, ms / %s);
 })();"""
+"""Divides every wait of a page; while `held`, nothing that waited begins."""
 COUNTED = """(() => {
-  window.heard = 0;
+  window.heard = window.asking = 0;
   const [Source, ask] = [window.EventSource, window.fetch];
   window.EventSource = class extends Source {
     constructor(...words) { super(...words); super.addEventListener("overview", () => { window.heard += 1; }); }
   };
-  window.fetch = async (...words) => { const answer = await ask(...words); window.heard += 1; return answer; };
+  window.fetch = async (...words) => {
+    window.asking += 1;
+    try { return await ask(...words); } finally { window.asking -= 1; window.heard += 1; }
+  };
 })();"""
-"""Counts what a page takes in: pictures of the stream, answers to its own questions."""
+"""Counts what a page takes in: pictures of the stream, answers to its own questions; and what it asks now."""
 
 
 class StageHouse:
     """One server in a thread of its own. Each picture is half a second of the market later; the next comes after `period_s`."""
 
-    def __init__(self, *, packaged: Path = PACKAGED, period_s: float = 0.5, seconds: int = DAY_S) -> None:
+    def __init__(
+        self, *, packaged: Path = PACKAGED, period_s: float = 0.5, seconds: int = DAY_S, pictures_kept: int = PICTURES_KEPT
+    ) -> None:
         self._stage = Stage(packaged=packaged)
+        self._pictures_kept = pictures_kept
         self.period_s = period_s
+        self.is_held = False
+        """No picture follows while it is: a page takes in what is under way and comes to rest."""
         self._dice = random.Random(7)
         self._net = dict.fromkeys(COINS, -2_000)
         self._pattern = view()
@@ -78,6 +88,10 @@ class StageHouse:
         """End it."""
         self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join()
+
+    def tell(self, alerts: OfficeStanding) -> None:
+        """Have the next picture that is drawn say this of the alerts."""
+        self._stage.office = alerts
 
     def _picture(self, at_ns: int) -> EngineView:
         """Go one step on."""
@@ -110,8 +124,11 @@ class StageHouse:
     async def _go_on(self) -> None:
         """Show one picture after another, half a second of market time apart."""
         stage, live = self._stage, self._stage.dashboard.live
-        pictures: deque[bytes] = deque(maxlen=PICTURES_KEPT)
+        pictures: deque[bytes] = deque(maxlen=self._pictures_kept)
         while True:
+            await asyncio.sleep(self.period_s)
+            if self.is_held:
+                continue
             self.shown += 1
             at_ns = NOW_NS + self.shown * SECOND_NS // 2
             net_e8 = self._dice.randint(-E8, E8)
@@ -126,7 +143,6 @@ class StageHouse:
             stage.events.show(TOPIC, pictures[self.shown % len(pictures)])
             if self.shown % RECORDS_EVERY == 1:
                 await live.refresh()
-            await asyncio.sleep(self.period_s)
 
 
 def watched(house: StageHouse, path: str, *, faster: float = 1.0, planted: str = "") -> Browser:

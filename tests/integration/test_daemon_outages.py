@@ -123,9 +123,12 @@ def small_disk() -> Iterator[Path]:
     folder.rmdir()
 
 
-def test_a_full_disk_stops_entries_with_the_reason_and_is_recovered_from(small_disk: Path, initialised: Path) -> None:
+def test_a_full_disk_stops_entries_with_the_reason_and_is_recovered_from(
+    small_disk: Path, initialised: Path, tmp_path: Path
+) -> None:
     subprocess.run(["cp", "-a", f"{initialised}/.", small_disk], check=True)
     with house_in(small_disk) as house:
+        house.prints = tmp_path
         run = trading(house)
         fill(small_disk / "ballast")
         run.says("the journal's bound is reached: no new entries")

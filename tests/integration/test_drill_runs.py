@@ -96,7 +96,7 @@ def test_a_drill_ends_when_live_trading_is_armed_beside_it(tmp_path: Path) -> No
         house = House(tmp_path)
         house.drills.begin(KIM, "gap")
         folder = await house.folder()
-        assert children()[0].nice() == 19
+        await house.until(lambda: children()[0].nice() == 19)
         house.standing = LIVE
         await house.until(lambda: house.run("gap").state != "running")
         assert house.run("gap").state == "not_run" and house.run("gap").text.startswith("ended early: live trading is armed")

@@ -188,7 +188,7 @@ async def send_all(kind: str, sets: list[dict[str, str]], base: str = "") -> lis
 
 
 @pytest.mark.parametrize("kind", ["shared", "ed25519"])
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sets=st.lists(PARAMETERS, min_size=30, max_size=30))
 def test_signed_bytes_are_the_sent_bytes(kind: str, sets: list[dict[str, str]]) -> None:
     arrived = asyncio.run(send_all(kind, sets))
