@@ -76,10 +76,9 @@ class Line:
         wire = self._wire
         payload = wire.spoilt(self.path, payload)
         self._down_ns = max(self._down_ns, wire.arrival_ns())
-        if wire.is_banned and BANNED_WORD in payload:
-            wire.tell_ban(self._down_ns)
+        ban_ns = wire.banned_until_ns if BANNED_WORD in payload else 0
         wire.clock_refusals += CLOCK_WORD in payload
-        wire.world.at(self._down_ns, partial(self._arrive, payload))
+        wire.world.at(self._down_ns, partial(self._arrive, payload, ban_ns))
 
     def close(self, code: int, reason: str) -> None:
         self._break(f"closed by the venue with {code}")
@@ -112,9 +111,8 @@ class Line:
         taken = self._wire.server.accept(request, self)
         if isinstance(taken, Response):
             self.has_ended = True
-            arrival_ns = self._wire.arrival_ns()
-            self._wire.tell_ban(arrival_ns, taken.status)
-            self._wire.world.at(arrival_ns, lambda: self._client.on_end(f"refused with {taken.status}", taken))
+            ban_ns = self._wire.banned_until_ns if taken.status == BANNED else 0
+            self._wire.world.at(self._wire.arrival_ns(), partial(self._refused, taken, ban_ns))
             return
         self.session = taken
         self._wire.lines[self] = None
@@ -125,9 +123,18 @@ class Line:
         if not self.has_ended:
             self._client.on_open(self)
 
-    def _arrive(self, payload: bytes) -> None:
+    def _refused(self, refusal: Response, ban_ns: int) -> None:
+        self._hear_ban(ban_ns)
+        self._client.on_end(f"refused with {refusal.status}", refusal)
+
+    def _arrive(self, payload: bytes, ban_ns: int) -> None:
         if not self.is_frozen:
+            self._hear_ban(ban_ns)
             self._client.on_frame(self, payload)
+
+    def _hear_ban(self, ban_ns: int) -> None:
+        if self._client is not _NOBODY and self.life == self._wire.life:
+            self._wire.hear_ban(ban_ns)
 
     def _reach(self, payload: bytes) -> None:
         if not self.has_ended and not self.is_frozen and self.session is not None:
@@ -153,6 +160,8 @@ class _Asked(msgspec.Struct, frozen=True):
     heard: Heard
     life: int
     """Which of the client's lives asked: what is told to another is told to nobody."""
+    until_ns: int
+    """When the client gives up: it hears nothing from then on."""
 
 
 class _Nobody:
@@ -194,7 +203,8 @@ class Wire:
         """When the client was told of the newest ban; None while it was not."""
         self.jumped_ns = 0
         """How far the client's clock was once set ahead: the end of a ban that it wrote down came so much sooner."""
-        self._banned_until_ns = 0
+        self.banned_until_ns = 0
+        """When the newest ban ends, or would have."""
         self._paths: set[str] = set()
         self.life = 0
         """Grows with each client that is lost."""
@@ -208,10 +218,11 @@ class Wire:
         jitter = self._dice.random()
         return self.world.now_ns + self.slow_ns + int(self._latency_ns * (1.0 + jitter * jitter))
 
-    def ask(self, request: Request, heard: Heard) -> None:
-        """Send one request over REST."""
+    def ask(self, request: Request, heard: Heard, patience_ns: int) -> None:
+        """Send one request over REST; what comes when the client's patience is over is heard by nobody."""
         self.on_leave(f"{request.method} {request.target}", request.body)
-        self.world.at(self.arrival_ns(), partial(self._arrive, _Asked(request, heard, self.life)))
+        asked = _Asked(request, heard, self.life, self.world.now_ns + patience_ns)
+        self.world.at(self.arrival_ns(), partial(self._arrive, asked))
 
     def open(self, request: Request, client: Client) -> Line:
         """Begin to open a connection; the client is told how it went, or nothing where nothing ever comes."""
@@ -244,11 +255,6 @@ class Wire:
             self.world.tell(self.venue, f"a bit flips on {path}: {flipped.decode(errors='replace')[:200]}")
         return flipped
 
-    @property
-    def is_banned(self) -> bool:
-        """Say whether the venue bans us now."""
-        return self.world.now_ns < self._banned_until_ns
-
     def asks_while_banned(self, where: str) -> bool:
         """Say whether a request that leaves now is one that the client should not make: it knows of the ban.
 
@@ -257,17 +263,17 @@ class Wire:
         if self.told_ns is None or self.told_ns >= self.world.now_ns or (self.venue == "upbit" and where in self._paths):
             return False
         slack_ns = max(self.jumped_ns, SKEW_SLACK_NS if self.faults.counts[Kind.SKEW.value] else self._latency_ns)
-        return self.world.now_ns + slack_ns < self._banned_until_ns
+        return self.world.now_ns + slack_ns < self.banned_until_ns
 
-    def tell_ban(self, at_ns: int, status: int = BANNED) -> None:
-        """Note when the client will know of the ban that is in force."""
-        if self.is_banned and status == BANNED:
-            self.told_ns = min(at_ns, self.told_ns or at_ns)
+    def hear_ban(self, until_ns: int) -> None:
+        """Note that the client hears now of the ban that ends then. Only of the newest: an older one ended otherwise."""
+        if self.world.now_ns < until_ns == self.banned_until_ns and self.told_ns is None:
+            self.told_ns = self.world.now_ns
 
     def _on_act(self, fault: Fault, is_begin: bool) -> None:
         if fault.kind is Kind.BAN:
             self.told_ns = None
-            self._banned_until_ns = self.world.now_ns + int(fault.for_s * 1e9) if is_begin else 0
+            self.banned_until_ns = self.world.now_ns + int(fault.for_s * 1e9) if is_begin else 0
 
     def _accept(self, request: Request, line: Line) -> None:
         if line.has_ended or line.life != self.life:
@@ -309,10 +315,13 @@ class Wire:
         if late_ms and 0 < self.server.answer_ms_max <= late_ms:
             late_ms, response = self.server.answer_ms_max, self.server.refuse(GAVE_UP)
         answer = None if kind is Kind.CUT else self._dated(response)
-        arrival_ns = self.arrival_ns() + late_ms * MS_NS
-        if answer is not None and asked.life == self.life:
-            self.tell_ban(arrival_ns, answer.status)
-        self.world.at(arrival_ns, partial(asked.heard, answer))
+        ban_ns = self.banned_until_ns if answer is not None and answer.status == BANNED else 0
+        self.world.at(self.arrival_ns() + late_ms * MS_NS, partial(self._hear, asked, answer, ban_ns))
+
+    def _hear(self, asked: _Asked, answer: Response | None, ban_ns: int) -> None:
+        if asked.life == self.life and self.world.now_ns < asked.until_ns:
+            self.hear_ban(ban_ns)
+        asked.heard(answer)
 
     def _dated(self, response: Response) -> Response:
         """Return an answer as it leaves: with the venue's own time in its header, and perhaps a bit flipped."""

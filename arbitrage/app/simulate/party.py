@@ -98,7 +98,7 @@ class Party:
 
         def ask(heard: Callable[[Response | None], None]) -> None:
             once = _Once(heard)
-            self.wire.ask(request, self.life.guarded(once))
+            self.wire.ask(request, self.life.guarded(once), timeout_ns)
             self.life.after_ns(timeout_ns, lambda: once(None))
 
         return ask
