@@ -87,7 +87,7 @@ class DiffBook(Book):
         if self._buffer[0].first_id > snapshot.last_id + 1:
             self.counters["snapshots_too_old"] += 1
             return self._ask("the snapshot is older than the first buffered update")
-        buffered = _undamaged([diff for diff in self._buffer if diff.last_id > snapshot.last_id])
+        buffered = [diff for diff in _undamaged(self._buffer) if diff.last_id > snapshot.last_id]
         newest = self._buffer[-1]
         self._buffer = []
         self._load(snapshot)
@@ -259,6 +259,7 @@ def _undamaged(diffs: list[BookDiff]) -> list[BookDiff]:
     """Leave out an update inside whose ids its successor lies: its last id is wrong, and would end the book as it begins.
 
     Ranges that the venue gave never lie inside one another: what comes twice or late is equal to an earlier one or behind it.
+    Successors that a snapshot includes show it, too: without them a wrong id outlives every snapshot.
     """
     return [
         diff

@@ -25,15 +25,17 @@ PICTURES_MAX = 11
 """A wrong time less than ten seconds ahead is waited for; one further ahead costs three pictures."""
 
 
-def touch(number: int) -> Level:
-    """The best bid after so many updates."""
-    return (99.0, 1.0 + number)
+def touch(number: int, fall: float) -> tuple[Level, Level]:
+    """The best bid and ask after so many updates of a market that falls by so much with each."""
+    return (99.0 - fall * number, 1.0 + number), (101.0 - fall * number, 1.0)
 
 
-def update(number: int) -> BookDiff:
-    """The update that brings it."""
+def update(number: int, fall: float) -> BookDiff:
+    """The update that brings them."""
     first_id = START + number * STEP
-    return diff(first_id, first_id + STEP - 1, [touch(number)], at_ns=(number + 1) * 100_000_000)
+    before, after = touch(number - 1, fall), touch(number, fall)
+    bids, asks = ([*{old[0]: 0.0, new[0]: new[1]}.items()] for old, new in zip(before, after, strict=True))
+    return diff(first_id, first_id + STEP - 1, bids, asks, at_ns=(number + 1) * 100_000_000)
 
 
 def mistyped(number: int) -> Iterator[int]:
@@ -44,36 +46,40 @@ def mistyped(number: int) -> Iterator[int]:
             yield int(text[:place] + digit + text[place + 1 :])
 
 
-def damaged(number: int) -> Iterator[BookDiff]:
+def damaged(number: int, fall: float) -> Iterator[BookDiff]:
     """One update with every possible wrong digit in its first id, then in its last."""
-    true = update(number)
+    true = update(number, fall)
     for wrong in mistyped(true.first_id):
-        yield diff(wrong, true.last_id, true.bids, at_ns=true.at_ns)
+        yield diff(wrong, true.last_id, true.bids, true.asks, at_ns=true.at_ns)
     for wrong in mistyped(true.last_id):
-        yield diff(true.first_id, wrong, true.bids, at_ns=true.at_ns)
+        yield diff(true.first_id, wrong, true.bids, true.asks, at_ns=true.at_ns)
 
 
-def snapshots_until_right(at: int, wrong: BookDiff) -> int:
+def snapshots_until_right(at: int, wrong: BookDiff, fall: float) -> int:
     """Play the stream with one update replaced; return how many snapshots it took since, and fail where it is not right."""
     book: DiffBook = diff_book()
     due = [LATE for effect in book.link_up() if isinstance(effect, Resync)]
     taken = 0
     for number in range(UPDATES):
-        effects = [*book.apply(wrong if number == at else update(number))]
+        true = update(number, fall)
+        bid, ask = touch(number, fall)
+        effects = [*book.apply(wrong if number == at else true)]
         while due and due[0] <= number:
             due.pop(0)
             taken += number >= at
-            effects += book.start_from(snapshot(update(number).last_id, [touch(number), (98.0, 2.0)]))
+            effects += book.start_from(snapshot(true.last_id, [bid], [ask], is_whole=True))
         due += [number + LATE for effect in effects if isinstance(effect, Resync)]
         if number >= at + RIGHT_WITHIN:
-            shown = (book.flaw, book.last_id, (book.best_bid, book.best_bid_quantity))
-            assert shown == (None, update(number).last_id, touch(number)), (at, wrong, number)
+            shown = (book.flaw, book.last_id, (book.best_bid, book.best_bid_quantity), book.best_ask)
+            assert shown == (None, true.last_id, bid, ask[0]), (at, wrong, number)
     return taken
 
 
+@pytest.mark.parametrize("fall", [0.0, 1.2])
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 10])
-def test_no_wrong_digit_in_an_id_holds_a_book(at: int) -> None:
-    assert max(snapshots_until_right(at, wrong) for wrong in damaged(at)) <= SNAPSHOTS_MAX
+def test_no_wrong_digit_in_an_id_holds_a_book(at: int, fall: float) -> None:
+    """In a market that falls, an update that is believed too long crosses every snapshot that comes after it."""
+    assert max(snapshots_until_right(at, wrong, fall) for wrong in damaged(at, fall)) <= SNAPSHOTS_MAX
 
 
 @pytest.mark.parametrize("wrong_ms", list(mistyped(NOON_MS)))
