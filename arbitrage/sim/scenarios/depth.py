@@ -14,6 +14,8 @@ from arbitrage.sim.scenarios.scenario import MarketSpec
 
 Tops = tuple[int | None, int | None]
 """Quantities of best bid and best ask where they are known."""
+RUNGS_KNOWN_MAX = 16_384
+"""Rungs a side whose price is remembered; past it they are worked out anew."""
 
 
 class DepthShape(msgspec.Struct, frozen=True):
@@ -37,6 +39,8 @@ class SyntheticDepth:
         self.asks: dict[int, int] = {}
         self._random = generator
         self._step_e8 = 0
+        self._known: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        """By side (asks, bids) and number of the rung: its price on the venue's grid."""
 
     def requote(self, at_ns: int, bid_e8: int, ask_e8: int, *, tops: Tops = (None, None)) -> BookChanged:
         """Move the best prices and let the ladder follow; `tops` fixes the best quantities where they are known."""
@@ -74,14 +78,18 @@ class SyntheticDepth:
         self.asks.clear()
 
     def _rungs(self, best_e8: int, *, is_bid: bool) -> Iterator[int]:
-        step = self._step_e8
-        index = (best_e8 - 1) // step if is_bid else best_e8 // step + 1
-        for _ in range(self.shape.levels - 1):
-            price_e8 = self.spec.ticks.floor(index * step) if is_bid else self.spec.ticks.ceil(index * step)
+        step, known = self._step_e8, self._known[is_bid]
+        if len(known) > RUNGS_KNOWN_MAX:
+            known.clear()
+        to_grid = self.spec.ticks.floor if is_bid else self.spec.ticks.ceil
+        first, away = ((best_e8 - 1) // step, -1) if is_bid else (best_e8 // step + 1, 1)
+        for index in range(first, first + away * (self.shape.levels - 1), away):
+            price_e8 = known.get(index)
+            if price_e8 is None:
+                price_e8 = known[index] = to_grid(index * step)
             if price_e8 <= 0:
                 return
             yield price_e8
-            index += -1 if is_bid else 1
 
     def _follow(self, levels: dict[int, int], wanted: list[int], top_e8: int | None) -> tuple[LevelE8, ...]:
         kept = frozenset(wanted)

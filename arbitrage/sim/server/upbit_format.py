@@ -53,6 +53,9 @@ SHORT_KEYS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
+NESTED = (dict, list)
+
+
 def encode(kind: str, message: dict[str, object], form: Format) -> bytes:
     """Write one message in a connection's format."""
     content: object = message
@@ -73,7 +76,8 @@ def exact(value_e8: int) -> msgspec.Raw:
 def shorten(value: object, keys: dict[str, str]) -> object:
     """Rename every key that has a short form, at any depth."""
     if isinstance(value, dict):
-        return {keys.get(name, name): shorten(inner, keys) for name, inner in cast(dict[str, object], value).items()}
+        items = cast(dict[str, object], value).items()
+        return {keys.get(name, name): shorten(inner, keys) if type(inner) in NESTED else inner for name, inner in items}
     if isinstance(value, list):
         return [shorten(inner, keys) for inner in cast(list[object], value)]
     return value
