@@ -19,28 +19,36 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE_ROOMS = ("model", "market", "ledger", "strategy", "risk", "execution", "engine")
-WHOLE_PROCESS = {
-    "daemon": ("test_daemon_*.py",),
-    "commands": ("test_demo.py", "test_drills.py", "test_drill_runs.py", "test_ledger_load.py", "test_replay.py"),
-    "kills": ("test_killsweep.py",),
-    "fencing": ("test_fencing.py",),
-    "faults": ("test_faults.py",),
-    "backup": ("test_backup_house.py",),
-    "surface": ("test_surface_*.py",),
-    "browser": ("test_browser*.py",),
-    "alerts": ("test_alert_daemon.py", "test_monitor_daemon.py"),
-    "storms": ("test_*_unknown_outcomes.py",),
-}
-"""Jobs out of `tests/integration` that start whole processes or live through many seeds; the job `integration` is the rest."""
+APART = {
+    "daemon": ("integration/test_daemon_*.py",),
+    "commands": (
+        "integration/test_demo.py", "integration/test_drills.py", "integration/test_drill_runs.py",
+        "integration/test_ledger_load.py", "integration/test_replay.py",
+    ),
+    "kills": ("integration/test_killsweep.py",),
+    "fencing": ("integration/test_fencing.py",),
+    "faults": ("integration/test_faults.py",),
+    "backup": ("integration/test_backup_house.py",),
+    "surface": ("integration/test_surface_*.py",),
+    "browser": ("integration/test_browser*.py",),
+    "alerts": ("integration/test_alert_daemon.py", "integration/test_monitor_daemon.py"),
+    "storms": ("integration/test_*_unknown_outcomes.py", "engine/test_unknown_outcomes.py"),
+    "repetition": (
+        "app/test_app_simulate.py", "ops/test_ops_corruption.py", "sim/test_sim_capture.py", "sim/test_sim_scenarios.py",
+        "venues/test_binance_codec_reference.py", "venues/test_binance_signing.py", "venues/test_codec_fuzz.py",
+        "web/test_web_matrix.py", "web/test_web_pages.py",
+    ),
+}  # fmt: skip
+"""Files that are jobs of their own, apart from their folder's rest: they start whole processes, or do the same many times."""
 OUTER_JOBS = (
     "house", "venues", "sim", "store", "ops", "web", "app", "systemd", "bench", "pains", "simulate", "deploy", "integration",
-    *WHOLE_PROCESS,
+    *APART,
 )  # fmt: skip
-UNMEASURED = (*WHOLE_PROCESS, "pains", "simulate", "house", "systemd", "bench", "deploy")
-"""Jobs whose coverage is not taken: what they hold, they hold in real time or over many seeds, and tracing slows that down."""
+UNMEASURED = (*APART, "pains", "simulate", "house", "systemd", "bench", "deploy")
+"""Jobs whose coverage is not taken: they hold what they hold in real time or over many seeds, and tracing doubles that."""
 LONGEST = (
     "daemon", "commands", "integration", "kills", "simulate", "surface", "browser", "alerts", "fencing", "faults", "backup",
-    "storms", "sim", "strategy", "venues", "pains",
+    "storms", "repetition", "strategy", "pains", "sim", "venues",
 )  # fmt: skip
 """Begun first, so that all workers end together."""
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
@@ -52,13 +60,11 @@ COUNTS = re.compile(r"(\d+) (passed|failed|skipped|errors?|deselected|xfailed)")
 
 
 def paths(job: str) -> list[str]:
-    """Return what a job gives to pytest: its folder, or its part of `tests/integration`."""
-    if job != "integration" and job not in WHOLE_PROCESS:
-        return [f"tests/{job}"]
-    folder = ROOT / "tests" / "integration"
-    parts = {name: {path for pattern in patterns for path in folder.glob(pattern)} for name, patterns in WHOLE_PROCESS.items()}
-    parts["integration"] = set(folder.glob("test_*.py")).difference(*parts.values())
-    return sorted(str(path.relative_to(ROOT)) for path in parts[job])
+    """Return what a job gives to pytest: its files, or its folder without those that are jobs of their own."""
+    tests = ROOT / "tests"
+    apart = {name: {path for pattern in patterns for path in tests.glob(pattern)} for name, patterns in APART.items()}
+    found = apart.get(job) or set((tests / job).rglob("test_*.py")).difference(*apart.values())
+    return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
 def measured(folder: str, source: str, data_file: pathlib.Path) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from arbitrage import __version__
-from arbitrage.app import run_command
 from arbitrage.app.clock import EngineClock
 from arbitrage.app.exits import Exit
 
@@ -71,7 +70,7 @@ def _config() -> Subcommand:
 
 
 COMMANDS: tuple[tuple[str, str, str, Subcommand], ...] = (
-    ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", run_command),
+    ("run", "run the daemon against the configured exchanges", "arbitrage run --config config", _module("app.run_command")),
     (
         "demo",
         "trade against local venue servers: no network",

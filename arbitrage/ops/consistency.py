@@ -16,8 +16,8 @@ import msgspec
 
 from arbitrage.model.money import PPM, fee_up_e8, format_e8, parse_e8
 from arbitrage.model.settings import ChannelSettings, ExecutionSettings, FeeSettings, Settings, VenueSettings
+from arbitrage.ops.alerts.addresses import LOOPBACK, is_safe
 from arbitrage.ops.alerts.quiet import ZoneUnknown, zone_named
-from arbitrage.ops.alerts.routes import LOOPBACK, is_safe
 from arbitrage.ops.exposure import exposures
 
 SECRET_WORDS = ("key", "token", "secret", "password", "auth", "app_id", "appid", "signature")

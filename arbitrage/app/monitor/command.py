@@ -20,7 +20,7 @@ from arbitrage.app.monitor.pages import PAGES, page
 from arbitrage.app.monitor.picture import Picture
 from arbitrage.app.monitor.surface import Refused, Surface
 from arbitrage.ops import monitor_command
-from arbitrage.ops.alerts.routes import is_safe
+from arbitrage.ops.alerts.addresses import is_safe
 from arbitrage.ops.log_lines import LogLine
 from arbitrage.ops.log_sources import LogSource
 from arbitrage.ops.places import Places, find_places

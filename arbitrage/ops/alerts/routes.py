@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Mapping
 
 from arbitrage.model.settings import AlertSettings, ChannelSettings
+from arbitrage.ops.alerts.addresses import is_safe
 from arbitrage.ops.alerts.channel import Channel
 from arbitrage.ops.alerts.chats import TELEGRAM_SERVER, Discord, Slack, Telegram
 from arbitrage.ops.alerts.courier import Route
@@ -14,7 +14,6 @@ from arbitrage.ops.alerts.outbox import Limits
 from arbitrage.ops.alerts.webhook import Webhook
 
 MS_NS = 1_000_000
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WANTED = {
     "webhook": "the key that signs what is sent, at least 16 characters",
     "telegram": "the bot's token",
@@ -40,15 +39,6 @@ def wrong_secret(section: ChannelSettings, secret: str) -> str:
     if section.kind in ("slack", "discord") and not is_safe(secret):
         return "is no address that begins with https://"
     return ""
-
-
-def is_safe(url: str) -> bool:
-    """Say whether nobody on the way can read what goes to an address: https, or our own machine."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
-    except ValueError:
-        return False
 
 
 def routes_of(settings: AlertSettings, secrets: Mapping[str, str]) -> tuple[Route, ...]:

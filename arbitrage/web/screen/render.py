@@ -1,10 +1,11 @@
 """Turns templates and values into pages, and hands out the files they need. Reads the disk once, at the start; asks nobody.
 
-Templates are compiled when this is made, so that a page costs no file and no compiler while the daemon trades.
+Templates are compiled once in a process and before the first page, which costs no file and no compiler while the daemon trades.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -59,23 +60,7 @@ class Pages:
             self.files |= {name: (packaged / name).read_bytes() for name in PLOTTER}
         digest = hashlib.sha256(b"".join(name.encode() + content for name, content in sorted(self.files.items())))
         self.version = digest.hexdigest()[:12]
-        loader = FileSystemLoader(TEMPLATES)
-        self._jinja = Environment(
-            loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False, trim_blocks=True, lstrip_blocks=True
-        )
-        self._jinja.filters |= {
-            "at": _at,
-            "tone": _tone,
-            "readable": readable,
-            "moment": figures.moment,
-            "percent": figures.percent,
-            "cut": figures.cut,
-            "signed": figures.signed,
-            "cycle": figures.cycle,
-            "gain": tone_of,
-        }
-        for name in loader.list_templates():
-            self._jinja.get_template(name)
+        self._templates = _templates()
 
     def page(self, call: Call, template: str, status: int = 200, **values: Any) -> Response:
         """Draw a page for whoever asked."""
@@ -84,7 +69,7 @@ class Pages:
         links = [link for link in self._links if link.role <= role]
         path = str(call.scope.get("path", ""))
         static = f"/static/{self.version}"
-        text = self._jinja.get_template(template).render(me=me, pages=links, path=path, static=static, **values)
+        text = self._templates.get_template(template).render(me=me, pages=links, path=path, static=static, **values)
         return Response(text, status, media_type="text/html")
 
     def away(self, call: Call, why: str, status: int = 503) -> Response:
@@ -98,6 +83,29 @@ class Pages:
             return None
         headers = FOR_EVER if version == self.version else {"cache-control": "no-cache"}
         return Response(content, headers=headers, media_type=MEDIA[Path(name).suffix])
+
+
+@functools.cache
+def _templates() -> Environment:
+    """Return every template, compiled."""
+    loader = FileSystemLoader(TEMPLATES)
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "at": _at,
+        "tone": _tone,
+        "readable": readable,
+        "moment": figures.moment,
+        "percent": figures.percent,
+        "cut": figures.cut,
+        "signed": figures.signed,
+        "cycle": figures.cycle,
+        "gain": tone_of,
+    }
+    for name in loader.list_templates():
+        made.get_template(name)
+    return made
 
 
 def me_of(call: Call) -> Me:
