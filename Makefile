@@ -91,6 +91,7 @@ $(VENV)/.run: requirements/run.txt pyproject.toml arbitrage/web/screen/vendor/pa
 	@$(PIP) -r requirements/run.txt
 	@$(PIP) --no-deps --editable .
 	@$(BIN)/python -m compileall -q arbitrage # or every start compiles it where PYTHONDONTWRITEBYTECODE is set: over a second
+	@$(BIN)/python -c 'from arbitrage.web.screen.render import compile_templates; compile_templates()'
 	@scripts/chart_package.sh
 	@touch $@
 

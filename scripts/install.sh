@@ -108,6 +108,9 @@ install_program() {
     run "${pip[@]}" --no-deps --force-reinstall "$work"
     rm -rf "$work"
   fi
+  # The daemon may not write here and would compile its pages at every start. -I: not this folder's code, but what was installed,
+  # which may be older.
+  run "$PREFIX/.venv/bin/python" -I -c 'from arbitrage.web.screen import render; getattr(render, "compile_templates", dict)()' || true
   for file in healthcheck.py tools/monitor.py README.md; do
     write "$PREFIX/$file" 755 <"$SOURCE/$file"
   done

@@ -13,15 +13,9 @@ from arbitrage.model.settings import Settings
 from arbitrage.ops.places import Places, backup_directory
 from arbitrage.ops.preflight import in_words
 from arbitrage.ops.status import Status
-from arbitrage.store.endpoints import (
-    POSTGRES_FAULTS,
-    REDIS_FAULTS,
-    PostgresEndpoint,
-    RedisEndpoint,
-    connect_postgres,
-    make_redis,
-)
+from arbitrage.store.endpoints import POSTGRES_FAULTS, PostgresEndpoint, RedisEndpoint, connect_postgres
 from arbitrage.store.manifests import BackupRefused, peek, whole_backups
+from arbitrage.store.redis_client import REDIS_FAULTS, make_redis
 from arbitrage.store.redis_metrics import metrics_key
 
 CHECK_SECONDS_MAX = 4.0

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from arbitrage.ops.log_lines import Field, LogLine
 from arbitrage.ops.places import Places
 from arbitrage.ops.status import Status
-from arbitrage.store.endpoints import REDIS_FAULTS, make_redis
+from arbitrage.store.redis_client import REDIS_FAULTS, make_redis
 from arbitrage.store.redis_logs import logs_key
 from arbitrage.store.redis_metrics import metrics_key
 

@@ -17,14 +17,13 @@ from arbitrage.ops.problems import Problem
 from arbitrage.store.endpoints import (
     CONNECT_SECONDS_MAX,
     POSTGRES_FAULTS,
-    REDIS_FAULTS,
     PostgresEndpoint,
     RedisEndpoint,
     configured_postgres,
     configured_redis,
     connect_postgres,
-    make_redis,
 )
+from arbitrage.store.redis_client import REDIS_FAULTS, make_redis
 from arbitrage.venues.transport import is_loopback
 
 LIVE_PHRASE = "I understand that this trades real money"

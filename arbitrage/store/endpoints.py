@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from arbitrage.model.settings import StoreSettings
 from arbitrage.store.postgres import (
@@ -20,17 +16,12 @@ from arbitrage.store.postgres import (
 __all__ = [
     "CONNECT_SECONDS_MAX",
     "POSTGRES_FAULTS",
-    "REDIS_FAULTS",
     "PostgresEndpoint",
     "RedisEndpoint",
     "configured_postgres",
     "configured_redis",
     "connect_postgres",
-    "make_redis",
 ]
-
-REDIS_SECONDS_MAX = 1.0
-REDIS_FAULTS = (OSError, TimeoutError, RedisError)
 
 
 class RedisEndpoint(msgspec.Struct, frozen=True):
@@ -52,17 +43,3 @@ def configured_redis(settings: StoreSettings) -> RedisEndpoint | None:
     if not settings.redis_host:
         return None
     return RedisEndpoint(settings.redis_host, settings.redis_port, settings.redis_password, settings.redis_db)
-
-
-def make_redis(endpoint: RedisEndpoint) -> Redis:
-    """Make a client that connects on first use, gives up quickly and never repeats a command by itself."""
-    return Redis(
-        host=endpoint.host,
-        port=endpoint.port,
-        password=endpoint.password or None,
-        db=endpoint.db,
-        socket_timeout=REDIS_SECONDS_MAX,
-        socket_connect_timeout=REDIS_SECONDS_MAX,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-    )

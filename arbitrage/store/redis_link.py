@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 
-from arbitrage.store.endpoints import REDIS_FAULTS, RedisEndpoint, make_redis
+from arbitrage.store.endpoints import RedisEndpoint
+from arbitrage.store.redis_client import REDIS_FAULTS, make_redis
 
 Command = tuple[str | int | float | bytes, ...]
 

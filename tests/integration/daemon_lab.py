@@ -136,8 +136,10 @@ class House:
         self.program: tuple[str, ...] = ("-m", "arbitrage")
         """What Python runs; a daemon that is broken on purpose stands elsewhere."""
         self.environ = clean_environment(
-            ARBITRAGE__STORE__DATA_DIR=str(folder), ARBITRAGE__LOG__DIRECTORY=str(folder / "logs"), **environ
-        )
+            ARBITRAGE__STORE__DATA_DIR=str(folder), ARBITRAGE__LOG__DIRECTORY=str(folder / "logs"),
+            ARBITRAGE__WEB__PORT="0",  # any: another house's daemon may run beside this one
+            **environ,
+        )  # fmt: skip
         (self.config / "environments").mkdir(parents=True)
         (self.config / "environments" / "development.yaml").write_text("log:\n  level: INFO\n")
         loaded = load(PROJECT / "config", clean_environment(), Overlay("lab", {**venues.settings(), "session_name": SESSION}))

@@ -26,7 +26,8 @@ from arbitrage.ops.metrics import Metrics
 from arbitrage.ops.places import Places, find_places
 from arbitrage.ops.preflight import database_problems
 from arbitrage.ops.status import FeedStatus, Status, write_status
-from arbitrage.store.endpoints import PostgresEndpoint, RedisEndpoint, make_redis
+from arbitrage.store.endpoints import PostgresEndpoint, RedisEndpoint
+from arbitrage.store.redis_client import make_redis
 from arbitrage.store.redis_logs import logs_key
 from arbitrage.store.redis_metrics import metrics_key
 

@@ -21,7 +21,8 @@ import pytest
 
 from arbitrage.store.dumps import embedded_program
 from arbitrage.store.embedded import STATE_FILE, Embedded, postgres_of, read_state, redis_of
-from arbitrage.store.endpoints import PostgresEndpoint, connect_postgres, make_redis
+from arbitrage.store.endpoints import PostgresEndpoint, connect_postgres
+from arbitrage.store.redis_client import make_redis
 from arbitrage.store.system_user import USER_NAME
 
 pytestmark = pytest.mark.integration

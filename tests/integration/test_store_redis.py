@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from arbitrage.store.embedded import Embedded, redis_of
-from arbitrage.store.endpoints import RedisEndpoint, make_redis
+from arbitrage.store.endpoints import RedisEndpoint
+from arbitrage.store.redis_client import make_redis
 from arbitrage.store.redis_link import RedisLink
 from arbitrage.store.redis_logs import BATCH_MAX, RedisLogs, logs_key
 from arbitrage.store.redis_metrics import EXPIRE_SECONDS, METRICS, RedisMetrics, metrics_key

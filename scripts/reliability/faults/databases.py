@@ -15,7 +15,7 @@ from reliability.faults.nouns import Row
 from reliability.faults.proxy import Proxy
 
 from arbitrage.store.embedded import Embedded, postgres_of, read_state, redis_of
-from arbitrage.store.endpoints import make_redis
+from arbitrage.store.redis_client import make_redis
 
 SILENT_S_MAX = 1.5
 """Issue 4: so soon a holder that lost the database enters nothing more."""
