@@ -34,9 +34,8 @@ APART = {
     "alerts": ("integration/test_alert_daemon.py", "integration/test_monitor_daemon.py"),
     "storms": ("integration/test_*_unknown_outcomes.py", "engine/test_unknown_outcomes.py"),
     "repetition": (
-        "app/test_app_simulate.py", "ops/test_ops_corruption.py", "sim/test_sim_capture.py", "sim/test_sim_scenarios.py",
-        "venues/test_binance_codec_reference.py", "venues/test_binance_signing.py", "venues/test_codec_fuzz.py",
-        "web/test_web_matrix.py", "web/test_web_pages.py",
+        "ops/test_ops_corruption.py", "sim/test_sim_capture.py", "sim/test_sim_scenarios.py", "venues/test_codec_fuzz.py",
+        "venues/test_binance_codec_reference.py", "venues/test_binance_signing.py", "web/test_web_matrix.py",
     ),
 }  # fmt: skip
 """Files that are jobs of their own, apart from their folder's rest: they start whole processes, or do the same many times."""

@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from web_stage import NOW_NS, SECOND_NS, line, moment, money, spread, view
 
@@ -113,6 +113,7 @@ def test_a_hole_stays_a_hole() -> None:
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.integers(2, 8))
+@example(values=[5e-324], steps=2)
 def test_an_axis_holds_every_value_and_zero(values: list[float], steps: int) -> None:
     axis = around(values, 300, steps=steps)
     assert axis.low <= min(*values, 0.0) + 1e-6 and axis.high >= max(*values, 0.0) - 1e-6

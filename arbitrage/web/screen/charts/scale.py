@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+SPAN_MIN = 1e-9
+"""Values that differ by less are the same: no step of an axis is smaller than a float can hold."""
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class Axis(msgspec.Struct, frozen=True):
 def around(values: Sequence[float], span: float, *, steps: int = 4) -> Axis:
     """Make an upright axis of round numbers around values, zero always among them."""
     low, high = min(0.0, *values, 0.0), max(0.0, *values, 0.0)
-    if high == low:
+    if high - low < SPAN_MIN:
         high = low + 1.0
     for widening in range(4):
         step = round_up((high - low) / (steps - widening / 2))
@@ -51,7 +53,7 @@ def near(values: Sequence[float], span: float, *, steps: int = 4) -> Axis:
     """Make an upright axis of round numbers near values that stand far from zero, such as rates."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     for narrowing in range(3):
-        step = round_up(max(high - low, abs(high) * 1e-6, 1e-9) / steps * (1 + narrowing / 2))
+        step = round_up(max(high - low, abs(high) * 1e-6, SPAN_MIN) / steps * (1 + narrowing / 2))
         bottom = math.floor(low / step) * step
         if bottom + step * steps >= high:
             break
