@@ -2,59 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import jinja2.environment
 import pytest
 
-from arbitrage.web.screen import render
+from arbitrage.web.screen.render import TEMPLATES, TemplateCode, compile_templates, read_templates
+
+
+def compiled_by_a_start(folder: Path) -> int:
+    code = TemplateCode(folder)
+    drawn = read_templates(code).get_template("away.html")
+    assert drawn.name == "away.html"
+    return code.made
 
 
 @pytest.fixture
-def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A place of the test's own for the code; gives the texts that the compiler has seen since."""
-    texts: list[str] = []
-    real = jinja2.environment.Environment.compile
-
-    def compile_and_tell(self: jinja2.Environment, source: str, *words: object, **named: object) -> object:
-        texts.append(source)
-        return real(self, source, *words, **named)
-
-    monkeypatch.setattr(render, "COMPILED", tmp_path / "pages")
-    monkeypatch.setattr(jinja2.environment.Environment, "compile", compile_and_tell)
-    render._templates.cache_clear()
-    yield texts
-    render._templates.cache_clear()
+def folder(tmp_path: Path) -> Path:
+    """Where set-up has been."""
+    compile_templates(tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(list(TEMPLATES.glob("*.html"))) > 20
+    return tmp_path
 
 
-def test_a_start_after_set_up_compiles_nothing(compiled: list[str]) -> None:
-    templates = len(list(render.TEMPLATES.glob("*.html")))
-    render.compile_templates()
-    assert len(compiled) == templates == len(list(render.COMPILED.iterdir()))
-    render.Pages()
-    assert len(compiled) == templates
+def test_a_start_after_set_up_compiles_nothing(folder: Path) -> None:
+    assert compiled_by_a_start(folder) == 0
 
 
-def test_without_set_up_a_start_compiles_and_leaves_nothing(compiled: list[str]) -> None:
-    render.Pages()
-    assert compiled and not render.COMPILED.exists()
+def test_without_set_up_a_start_compiles_all_and_leaves_nothing(tmp_path: Path) -> None:
+    assert compiled_by_a_start(tmp_path / "nowhere") == len(list(TEMPLATES.glob("*.html")))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kept", [0, 3, 14, 80, -1])
-def test_code_that_was_cut_short_is_compiled_anew(compiled: list[str], kept: int) -> None:
-    render.compile_templates()
-    compiled.clear()
-    victim = sorted(render.COMPILED.iterdir())[0]
+def test_code_that_was_cut_short_is_made_anew(folder: Path, kept: int) -> None:
+    victim = sorted(folder.iterdir())[0]
     victim.write_bytes(victim.read_bytes()[:kept])
-    render.Pages()
-    assert len(compiled) == 1
+    assert compiled_by_a_start(folder) == 1
 
 
-def test_code_of_another_text_is_compiled_anew(compiled: list[str]) -> None:
-    render.compile_templates()
-    compiled.clear()
-    one, other = sorted(render.COMPILED.iterdir())[:2]
+def test_code_of_another_text_is_made_anew(folder: Path) -> None:
+    one, other = sorted(folder.iterdir())[:2]
     one.write_bytes(other.read_bytes())
-    render.Pages()
-    assert len(compiled) == 1
+    assert compiled_by_a_start(folder) == 1

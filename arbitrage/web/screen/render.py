@@ -89,39 +89,43 @@ class Pages:
         return Response(content, headers=headers, media_type=MEDIA[Path(name).suffix])
 
 
-def compile_templates() -> None:
-    """Leave the templates' code beside them, for every start from now on: compiling them takes a quarter of a second."""
-    COMPILED.mkdir(parents=True, exist_ok=True)
-    _read_templates(_Compiled(may_write=True))
+class TemplateCode(BytecodeCache):
+    """The templates' code in files. Code of another text or another Python is refused by the library, and made anew."""
 
-
-class _Compiled(BytecodeCache):
-    """The templates' code in files. The library itself refuses what belongs to another text or another Python."""
-
-    def __init__(self, *, may_write: bool = False) -> None:
+    def __init__(self, folder: Path, *, may_write: bool = False) -> None:
+        self.made = 0
+        """How many templates had to be compiled."""
+        self._folder = folder
         self._may_write = may_write
 
     def load_bytecode(self, bucket: Bucket) -> None:
         try:
-            bucket.bytecode_from_string((COMPILED / bucket.key).read_bytes())
+            bucket.bytecode_from_string((self._folder / bucket.key).read_bytes())
         except (OSError, EOFError, pickle.UnpicklingError):
             return  # set-up left none, or was cut short
 
     def dump_bytecode(self, bucket: Bucket) -> None:
+        self.made += 1
         if self._may_write:
-            (COMPILED / bucket.key).write_bytes(bucket.bytecode_to_string())
+            (self._folder / bucket.key).write_bytes(bucket.bytecode_to_string())
+
+
+def compile_templates(folder: Path = COMPILED) -> None:
+    """Leave the templates' code beside them, for every start from now on: compiling them takes a quarter of a second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    read_templates(TemplateCode(folder, may_write=True))
 
 
 @functools.cache
 def _templates() -> Environment:
-    return _read_templates(_Compiled())
+    return read_templates(TemplateCode(COMPILED))
 
 
-def _read_templates(compiled: BytecodeCache) -> Environment:
+def read_templates(code: TemplateCode) -> Environment:
     """Return every template, ready to be drawn."""
     loader = FileSystemLoader(TEMPLATES)
     made = Environment(
-        loader=loader, bytecode_cache=compiled, autoescape=True, undefined=StrictUndefined, auto_reload=False,
+        loader=loader, bytecode_cache=code, autoescape=True, undefined=StrictUndefined, auto_reload=False,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters |= {
