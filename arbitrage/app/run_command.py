@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 from arbitrage.app.durations import duration
-from arbitrage.app.exits import Exit
-from arbitrage.app.second import held_by_another
+from arbitrage.app.second import refusal_of_second
 from arbitrage.ops.config import CONFIG_DIR_VARIABLE, Loaded, find_config_dir, load
 from arbitrage.ops.overrides import Overrides
 
@@ -42,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     def read(overrides: Overrides | None = None) -> Loaded:
         return load(folder, os.environ, overrides=overrides)
 
-    if not arguments.standby and (held := held_by_another(read)):
-        print(held, file=sys.stderr)
-        return Exit.REFUSED_TO_TRADE
+    if refusal := refusal_of_second(read, may_wait=arguments.standby):
+        print(refusal[0], file=sys.stderr)
+        return refusal[1]
     starting = importlib.import_module("arbitrage.app.starting")
 
     async def work() -> int:

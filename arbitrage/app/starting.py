@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,6 +26,7 @@ from arbitrage.app.modes import RefusedToTrade, keys_for
 from arbitrage.app.notify import Notifier
 from arbitrage.app.opening import Circumstances, open_running
 from arbitrage.app.running import Running
+from arbitrage.app.second import FolderHeld, held
 from arbitrage.app.supervisor import Supervisor
 from arbitrage.engine.engine import Engine, RestoreRefused
 from arbitrage.model.settings import Settings
@@ -37,9 +37,6 @@ from arbitrage.ops.log_sources import stream_entry
 from arbitrage.ops.logs import Logs, is_journal
 from arbitrage.ops.preflight import database_problems, fee_report, folder_problems
 from arbitrage.ops.problems import ConfigError
-from arbitrage.ops.status import Status, read_status
-from arbitrage.store.lease import when
-from arbitrage.store.locks import FolderLock
 from arbitrage.store.rows import LogRow
 from arbitrage.store.stores import STORE_REFUSALS
 from arbitrage.venues.trading import Credentials
@@ -49,10 +46,6 @@ logger = logging.getLogger("arbitrage.daemon")
 
 class DatabaseAway(Exception):
     """A named database does not answer at start: exit status 1, so that a service manager tries again."""
-
-
-class FolderHeld(Exception):
-    """Another daemon runs on the data folder; the text names it."""
 
 
 Extra = Callable[[Running], Coroutine[object, object, None]]
@@ -124,26 +117,6 @@ async def trade(loaded: Loaded, orders: Orders) -> tuple[int, Running]:
     keys = check(loaded, orders.environ)
     with held(Path(loaded.settings.store.data_dir)):
         return await _Trading(loaded, keys, orders).run()
-
-
-@contextlib.contextmanager
-def held(data_dir: Path) -> Iterator[None]:
-    """Claim a data folder: status, bans and logs have one writer. Raises FolderHeld."""
-    lock = FolderLock(data_dir / "daemon.lock")
-    if not lock.acquire():
-        status = read_status(data_dir)
-        holder = ""
-        if isinstance(status, Status):
-            since = when(status.started_at_ns)
-            holder = f" (process {status.pid}, session {status.session_id}, since {since}, epoch {status.epoch})"
-        raise FolderHeld(
-            f"{data_dir}: another daemon runs on this data folder{holder}; stop it, "
-            "or give this one a folder of its own with ARBITRAGE__STORE__DATA_DIR"
-        )
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Trading:

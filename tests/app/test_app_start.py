@@ -14,7 +14,7 @@ from arbitrage.app.durations import duration
 from arbitrage.app.housekeeping import public_json
 from arbitrage.app.identity import id_prefix, session_tag
 from arbitrage.app.modes import funding
-from arbitrage.app.starting import FolderHeld, held
+from arbitrage.app.second import FolderHeld, held
 from arbitrage.execution.desk import CLIENT_ORDER_ID, ID_PREFIX
 from arbitrage.model.instruments import Node, Venue
 from arbitrage.model.money import E8, Asset
